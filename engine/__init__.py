@@ -1,0 +1,1 @@
+"""The engine: it knows columns only as nodes of a graph, and nothing of Prefect, files or configs."""

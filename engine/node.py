@@ -1,0 +1,170 @@
+"""What the engine knows of a column: a node of the graph, and the generator that fills it.
+
+A node names the columns it reads and writes and says how it is filled:
+
+* `FULL_COLUMN`: one call of a `FullColumnGenerator` for the whole row group, in a worker thread. It starts when every
+  input column is finished for every row.
+* `CELL`: one call per row, on the event loop. It starts when the inputs of *its own row* are there.
+
+A cell needs a *resource* to run: the alias of a model, `THREADS` (the worker pool, for blocking user code), `LOOP`
+(async user code), or `INLINE` (cheap and synchronous: an expression). The scheduler decides which ready cell gets a
+free slot of a resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
+from prefect_datagen.engine.errors import CellError
+
+THREADS = "(threads)"
+LOOP = "(loop)"
+INLINE = "(inline)"
+
+
+class Strategy(StrEnum):
+    """How a column is filled."""
+
+    FULL_COLUMN = "full_column"
+    CELL = "cell_by_cell"
+
+
+class RowKey(NamedTuple):
+    """A row's identity, stable over resumes: its index in the dataset, and which copy of it after a resize."""
+
+    index: int
+    copy: int = 0
+
+
+class Models(Protocol):
+    """Model access for generators: limits, journal, retries' accounting and budgets are applied behind it."""
+
+    async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
+        """One model call for the current cell.
+
+        Raises:
+            ModelError: classified by the client. Let it pass: the driver retries or rejects.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Cell:
+    """One cell about to be made. `inputs` holds the row's values of the node's input columns, by name."""
+
+    column: str
+    row_group: int
+    row: RowKey
+    attempt: int
+    inputs: Mapping[str, Any]
+    models: Models
+
+
+class CellGenerator(Protocol):
+    """Fills one cell. Returns one value per column in the node's `produces`, in that order."""
+
+    async def generate(self, cell: Cell) -> tuple[Any, ...]:
+        """Make the cell.
+
+        Raises:
+            ModelError: the call failed; the driver decides by its kind.
+            CellError: this row cannot be made; it is rejected.
+        """
+        ...
+
+
+class InlineGenerator(Protocol):
+    """Fills one cell synchronously in microseconds; for nodes whose resource is `INLINE`."""
+
+    def generate_now(self, inputs: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Make the cell from the row's input values.
+
+        Raises:
+            CellError: this row cannot be made; it is rejected.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class Batch:
+    """The live rows of a row group, as a full-column generator sees them, in order.
+
+    Attributes:
+        rows: identity of each row, shape `(n,)`.
+        columns: the node's input columns, each an Arrow array of shape `(n,)`.
+        models: model access for generators that call models. Blocking callers use `models` through the driver.
+    """
+
+    row_group: int
+    rows: Sequence[RowKey]
+    columns: Mapping[str, pa.Array]
+    models: Models | None = None
+
+
+@dataclass(slots=True)
+class FullColumn:
+    """What a full-column generator made: `arrays` by column name, each of shape `(n,)` as in the batch.
+
+    `rejected` maps positions in the batch to why that row is lost. With `parents`, the generator changed the number of
+    rows: `parents[i]` is the batch position that output row `i` came from (only where the node allows a resize).
+    """
+
+    arrays: Mapping[str, pa.Array]
+    rejected: Mapping[int, CellError] = field(default_factory=dict)
+    parents: Sequence[int] | None = None
+
+
+class FullColumnGenerator(Protocol):
+    """Fills a column of a whole row group, in a worker thread."""
+
+    def generate_batch(self, batch: Batch) -> FullColumn:
+        """Make the column for the live rows of a row group; order is kept.
+
+        Raises:
+            Exception: anything fails the run as a `ProcessorError` that names column and row group.
+        """
+        ...
+
+
+class SkipRule(Protocol):
+    """When a cell is not made, and what stands there instead."""
+
+    @property
+    def value(self) -> Any:
+        """Value of a skipped cell."""
+        ...
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Columns that the condition reads."""
+        ...
+
+    def applies(self, inputs: Mapping[str, Any]) -> bool:
+        """Whether the row with these values is skipped. Raises `CellError` where the condition cannot be told."""
+        ...
+
+
+@dataclass(frozen=True)
+class ColumnNode:
+    """A column as the engine sees it.
+
+    `inputs` are all columns that must be finished first (those of `skip` included). `types` gives the Arrow type of
+    each column in `produces`. `generator` fits `strategy` and `resource`.
+    """
+
+    name: str
+    produces: tuple[str, ...]
+    inputs: tuple[str, ...]
+    strategy: Strategy
+    resource: str
+    generator: CellGenerator | InlineGenerator | FullColumnGenerator
+    types: tuple[pa.DataType, ...]
+    skip: SkipRule | None = None
+    propagate_skip: bool = True
+    allow_resize: bool = False
