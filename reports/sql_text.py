@@ -1,0 +1,65 @@
+"""SQL as text: what stays the same when layout, comments and the case of keywords change.
+
+The tokenizer of sqlglot reads the text; nothing is parsed and nothing is written anew, so no dialect's syntax is too
+new for it, and no literal or quoted name is ever touched.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+QUERY_REFERENCE = re.compile(r"\{\{\s*queries\.([A-Za-z_]\w*)\s*\}\}")
+"""`{{ queries.name }}`: the rows of another query, as a relation."""
+
+# Reserved in every dialect, so none of them can be a name unless it is quoted or follows AS or a dot.
+_RESERVED = frozenset(
+    {"ALL", "AND", "ANY", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "CROSS", "DESC", "DISTINCT", "ELSE", "END"}
+    | {"EXCEPT", "EXISTS", "FROM", "FULL", "GROUP", "HAVING", "IN", "INNER", "INTERSECT", "INTO", "IS", "JOIN", "LEFT"}
+    | {"LIKE", "LIMIT", "NATURAL", "NOT", "NULL", "OFFSET", "ON", "OR", "ORDER", "OUTER", "RIGHT", "SELECT", "THEN"}
+    | {"UNION", "USING", "WHEN", "WHERE", "WITH"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One token: `raw` is the text as written at `start` (from 0); `kind` is sqlglot's name for what it is."""
+
+    raw: str
+    kind: str
+    start: int
+
+
+@lru_cache(maxsize=1_024)
+def tokens(text: str, dialect: str | None = None) -> tuple[Token, ...] | None:
+    """The tokens of an SQL text without its comments, or None where the text cannot be cut into tokens."""
+    from sqlglot.dialects.dialect import Dialect
+    from sqlglot.errors import SqlglotError
+
+    try:
+        found = Dialect.get_or_raise(dialect).tokenize(text)
+    except SqlglotError:
+        return None
+    return tuple(Token(text[token.start : token.end + 1], token.token_type.name, token.start) for token in found)
+
+
+def normalise(text: str, *, dialect: str | None = None) -> str:
+    """The text with single blanks between tokens, without comments, with reserved words in capitals.
+
+    Names keep their case, because a result's column names come from them. Text that is no SQL at all comes back with
+    its outer blanks removed.
+    """
+    found = tokens(text, dialect)
+    if found is None:
+        return text.strip()
+    words: list[str] = []
+    before = ""
+    for token in found:
+        word = token.raw.upper()
+        is_name = before in {"AS", "."} or word not in _RESERVED
+        words.append(token.raw if is_name else word)
+        before = word
+    while words and words[-1] == ";":
+        words.pop()
+    return " ".join(words)
