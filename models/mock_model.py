@@ -1,0 +1,323 @@
+"""The mock model as an application: its routes, the life of a call, and what is counted of it.
+
+A call arrives; it is refused at once (wrong key, too many in flight), or held, or served after the latency with an
+answer or a fault; or its caller leaves before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+
+from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.models import answers
+from prefect_datagen.models.mock_behaviour import CannedAnswer, MockBehaviour
+from prefect_datagen.models.mock_faults import FaultPlan, error_body, retry_headers, send_fault
+from prefect_datagen.models.mock_http import Exchange, HttpConnection
+from prefect_datagen.models.mock_stats import Recorder
+from prefect_datagen.models.prose import LABEL
+
+_MODELS = ("offline", "mock")
+_DIMENSIONS = 32
+
+
+class _Call:
+    """One model call from arrival to answer."""
+
+    __slots__ = ("attempt", "body", "digest", "exchange", "number", "prompt", "record", "recorder", "timer")
+
+    def __init__(self, exchange: Exchange, body: dict[str, Any], recorder: Recorder) -> None:
+        self.exchange = exchange
+        self.body = body
+        self.digest = answers.request_digest(body)
+        self.prompt = _prompt(body)
+        self.recorder = recorder
+        self.attempt = recorder.arrive(self.digest)
+        self.number = recorder.calls
+        self.record: dict[str, Any] | None = None
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class MockModel:
+    """The application: routes, faults and counting. One per server, on one event loop."""
+
+    def __init__(self, behaviour: MockBehaviour) -> None:
+        self.connections: set[HttpConnection] = set()
+        self._held: list[_Call] = []
+        self._recorder = Recorder(log_limit=behaviour.log_limit)
+        self._answer_to: dict[str, Callable[[_Call], dict[str, Any]]] = {
+            "/v1/chat/completions": self._chat,
+            "/v1/embeddings": self._embeddings,
+            "/v1/images/generations": self._images,
+        }
+        self._apply(behaviour)
+
+    def handle(self, exchange: Exchange) -> None:
+        """Serve one request. Called by the connection that received it."""
+        if exchange.method == "POST" and exchange.path in self._answer_to:
+            self._arrive(exchange)
+            return
+        route = f"{exchange.method} {exchange.path}"
+        if route == "GET /stats":
+            exchange.respond(200, self._recorder.stats().model_dump_json().encode())
+        elif route == "GET /requests":
+            exchange.respond(200, orjson.dumps([line.model_dump() for line in self._recorder.log()]))
+        elif route == "GET /control":
+            exchange.respond(200, self._behaviour.model_dump_json().encode())
+        elif route in {"POST /control", "PUT /control"}:
+            self._control(exchange)
+        elif route == "GET /v1/models":
+            models = [{"id": name, "object": "model", "created": 0, "owned_by": "mock"} for name in _MODELS]
+            exchange.respond(200, orjson.dumps({"object": "list", "data": models}))
+        else:
+            exchange.respond(404, error_body(404, f"no such route: {route}"))
+
+    # Control
+
+    def _apply(self, behaviour: MockBehaviour) -> None:
+        self._behaviour = behaviour
+        self._plan = FaultPlan(behaviour)
+        self._canned = [(re.compile(canned.prompt_regex), canned) for canned in behaviour.canned]
+
+    def _control(self, exchange: Exchange) -> None:
+        """POST changes the fields that are named; PUT sets the others back to their defaults, too.
+
+        `reset: true` counts from zero. Calls in flight then go on, and are still in `in_flight`, but are counted
+        nowhere else.
+        """
+        kept: dict[str, Any] = {}
+        if exchange.method == "POST":
+            kept = {name: getattr(self._behaviour, name) for name in self._behaviour.model_fields_set}
+        try:
+            changes = dict(orjson.loads(exchange.body or b"{}"))
+            reset = bool(changes.pop("reset", False))
+            behaviour = MockBehaviour.model_validate({**kept, **changes})
+        except (ValueError, TypeError) as error:
+            exchange.respond(400, error_body(400, f"not a change of MockBehaviour: {error}"))
+            return
+        if reset or behaviour.log_limit != self._behaviour.log_limit:
+            self._recorder = Recorder(log_limit=behaviour.log_limit, in_flight=self._recorder.in_flight)
+        self._apply(behaviour)
+        exchange.respond(200, behaviour.model_dump_json().encode())
+        if not behaviour.hold:
+            held, self._held = self._held, []
+            for call in held:
+                self._serve(call)
+
+    # The life of a call: arrive, perhaps be refused, perhaps be held, be served after the latency, or be left.
+
+    def _arrive(self, exchange: Exchange) -> None:
+        try:
+            body = orjson.loads(exchange.body)
+            _check_body(exchange.path, body)
+        except ValueError as error:
+            self._recorder.arrive(answers.request_digest({"unreadable": exchange.body.decode("latin-1")}))
+            self._recorder.sent(400)
+            exchange.respond(400, error_body(400, f"not a request for {exchange.path}: {error}"))
+            return
+        call = _Call(exchange, body, self._recorder)
+        if self._behaviour.log_requests:
+            call.record = self._log(call)
+        if self._refuse(call):
+            return
+        self._recorder.start()
+        exchange.on_closed = lambda: self._left(call)
+        if self._behaviour.hold:
+            self._held.append(call)
+        else:
+            self._serve(call)
+
+    def _refuse(self, call: _Call) -> bool:
+        """Refuse at once what is not served at all: a wrong key, or more in flight than allowed."""
+        key, limit = self._behaviour.require_key, self._behaviour.max_in_flight
+        if key is not None:
+            scheme, _, given = call.exchange.headers.get(b"authorization", b"").partition(b" ")
+            if scheme.lower() != b"bearer" or not hmac.compare_digest(given, key.get_secret_value().encode()):
+                # Real endpoints echo the key, too: a client must not pass that on.
+                message = f"Incorrect API key provided: {given.decode('latin-1')}"
+                call.exchange.respond(401, error_body(401, message))
+                self._count(call, "401", status=401)
+                return True
+        if limit is not None and self._recorder.in_flight >= limit:
+            message = f"more than {limit} requests in flight"
+            call.exchange.respond(429, error_body(429, message), headers=retry_headers(self._behaviour))
+            self._count(call, "429", status=429)
+            return True
+        return False
+
+    def _serve(self, call: _Call) -> None:
+        delay = self._plan.delay(digest=call.digest, attempt=call.attempt, number=call.number)
+        if delay > 0:
+            call.timer = asyncio.get_running_loop().call_later(delay, self._finish, call)
+        else:
+            self._finish(call)
+
+    def _finish(self, call: _Call) -> None:
+        """Send the answer or the fault."""
+        if call.exchange.done:
+            return
+        fault = self._plan.fault(prompt=call.prompt, digest=call.digest, attempt=call.attempt, number=call.number)
+        if fault == "hang":
+            call.recorder.fault(fault)
+            return
+        self._recorder.stop()
+        canned = next((canned for pattern, canned in self._canned if pattern.search(call.prompt)), None)
+        if fault is None and self._behaviour.refuse_response_format and "response_format" in call.body:
+            message = "'response_format' of type 'json_schema' is not supported by this model"
+            call.exchange.respond(400, error_body(400, message, param="response_format"))
+            self._count(call, "400", status=400)
+        elif fault is None and canned is not None:
+            self._send_canned(call, canned)
+        else:
+            self._send(call, fault)
+
+    def _send(self, call: _Call, fault: str | None) -> None:
+        try:
+            answer = self._answer_to[call.exchange.path](call)
+        except DatagenError as error:
+            call.exchange.respond(400, error_body(400, f"response_format: {error}"))
+            self._count(call, "400", status=400)
+            return
+        if fault is not None and fault != "bad-json":
+            status = send_fault(call.exchange, fault, answer=answer, behaviour=self._behaviour)
+            self._count(call, fault, status=status)
+            return
+        if fault == "bad-json":
+            call.recorder.fault(fault)
+            for choice in answer.get("choices", ()):
+                choice["message"]["content"] = answers.unfit_json(call.body, digest=call.digest)
+        call.exchange.respond(200, orjson.dumps(answer))
+        self._count_answer(call, answer["usage"])
+
+    def _send_canned(self, call: _Call, canned: CannedAnswer) -> None:
+        if canned.body is not None:
+            call.exchange.respond(canned.status, canned.body.encode(), headers=canned.headers)
+            self._count(call, str(canned.status), status=canned.status)
+            return
+        answer = self._chat(call)
+        answer["choices"][0]["message"] = {"role": "assistant", **(canned.message or {})}
+        call.exchange.respond(canned.status, orjson.dumps(answer), headers=canned.headers)
+        self._count_answer(call, answer["usage"])
+
+    def _left(self, call: _Call) -> None:
+        """The caller closed the connection before the answer."""
+        if call.timer is not None:
+            call.timer.cancel()
+        self._recorder.stop()
+        call.recorder.disconnect()
+        if call.record is not None:
+            call.recorder.log_finish(call.record, "disconnected")
+
+    # Counting
+
+    def _count(self, call: _Call, outcome: str, *, status: int | None) -> None:
+        call.recorder.fault(outcome)
+        if status is not None:
+            call.recorder.sent(status)
+        if call.record is not None:
+            call.recorder.log_finish(call.record, outcome)
+
+    def _count_answer(self, call: _Call, usage: dict[str, int]) -> None:
+        call.recorder.sent(200)
+        call.recorder.answered(
+            call.digest, input_tokens=usage["prompt_tokens"], output_tokens=usage["completion_tokens"]
+        )
+        if call.record is not None:
+            call.recorder.log_finish(call.record, "200")
+
+    def _log(self, call: _Call) -> dict[str, Any]:
+        headers = call.exchange.headers.items()
+        return call.recorder.log_arrival(
+            path=call.exchange.path,
+            model=str(call.body.get("model", "")),
+            prompt=call.prompt,
+            attempt=call.attempt,
+            headers={
+                name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name != b"authorization"
+            },
+            body=call.body,
+        )
+
+    # Answers
+
+    def _chat(self, call: _Call) -> dict[str, Any]:
+        made = answers.answer_chat(call.body, digest=call.digest)
+        message: dict[str, Any] = {"role": "assistant", "content": made.text}
+        if self._behaviour.reasoning is not None:
+            message[self._behaviour.reasoning] = f"{LABEL} Thinking about {call.digest[:3].hex()}."
+        return {
+            "id": f"chatcmpl-{call.digest.hex()}",
+            "object": "chat.completion",
+            "created": int(time.time()),
+            "model": call.body.get("model"),
+            "choices": [{"index": 0, "message": message, "finish_reason": made.finish_reason}],
+            "usage": _usage(made.input_tokens, made.output_tokens),
+        }
+
+    def _embeddings(self, call: _Call) -> dict[str, Any]:
+        texts = _texts(call.body["input"])
+        dimensions = call.body.get("dimensions") or _DIMENSIONS
+        vectors = [answers.embedding(text, dimensions=dimensions) for text in texts]
+        if call.body.get("encoding_format") == "base64":
+            data: list[Any] = [answers.vector_base64(vector) for vector in vectors]
+        else:
+            data = vectors
+        return {
+            "object": "list",
+            "model": call.body.get("model"),
+            "data": [{"object": "embedding", "index": i, "embedding": value} for i, value in enumerate(data)],
+            "usage": _usage(sum(answers.estimate_tokens(text) for text in texts), 0),
+        }
+
+    def _images(self, call: _Call) -> dict[str, Any]:
+        count = call.body.get("n") or 1
+        return {
+            "created": int(time.time()),
+            "data": [{"b64_json": answers.image_base64(call.digest)} for _ in range(count)],
+            "usage": _usage(answers.estimate_tokens(call.prompt), 0),
+        }
+
+
+def _usage(input_tokens: int, output_tokens: int) -> dict[str, int]:
+    return {
+        "prompt_tokens": input_tokens,
+        "completion_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(text) for text in value]
+
+
+def _prompt(body: dict[str, Any]) -> str:
+    if "messages" in body:
+        return answers.prompt_text(body["messages"])
+    return "\n".join(_texts(body.get("input", body.get("prompt", ""))))
+
+
+def _check_body(path: str, body: Any) -> None:
+    """Refuse what no answer can be made for.
+
+    Raises:
+        ValueError: what is wrong with the body.
+    """
+    if not isinstance(body, dict):
+        raise ValueError("the body is not a JSON object")
+    if body.get("stream"):
+        raise ValueError("`stream` is not supported by the mock model")
+    if path == "/v1/chat/completions":
+        messages = body.get("messages")
+        if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
+            raise ValueError("`messages` is not a list of at least one message")
+    elif path == "/v1/embeddings":
+        if not isinstance(body.get("input"), (str, list)):
+            raise ValueError("`input` is neither text nor a list of texts")
+    elif not isinstance(body.get("prompt"), str):
+        raise ValueError("`prompt` is not text")
