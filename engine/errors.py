@@ -20,7 +20,7 @@ Each carries its data as attributes (`row_group`, `column`, `row`, `attempts`, .
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 
 class ErrorKind(StrEnum):
@@ -45,6 +45,14 @@ class DatagenError(Exception):
     def context(self) -> dict[str, Any]:
         """What the error is about: row group, column, row, attempts, ... by name."""
         return dict(self._context)
+
+    def located(self, **where: Any) -> Self:
+        """The same error with a place put before its message, where it does not say one yet: stage, row group, ..."""
+        missing = {name: value for name, value in where.items() if name not in self._context}
+        if not missing:
+            return self
+        place = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in missing.items())
+        return type(self)(f"{place}: {self.message}", **{**self._context, **missing})
 
     def __str__(self) -> str:
         return self.message

@@ -13,7 +13,7 @@ free slot of a resource.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
@@ -40,6 +40,17 @@ class RowKey(NamedTuple):
 
     index: int
     copy: int = 0
+
+
+def number_copies(indices: Iterable[int]) -> list[RowKey]:
+    """Identities of rows that come from these dataset rows, in order; the n-th row of one index is copy n."""
+    seen: dict[int, int] = {}
+    keys = []
+    for index in indices:
+        copy = seen.get(index, 0)
+        seen[index] = copy + 1
+        keys.append(RowKey(index, copy))
+    return keys
 
 
 class Models(Protocol):
@@ -154,8 +165,8 @@ class SkipRule(Protocol):
 class ColumnNode:
     """A column as the engine sees it.
 
-    `inputs` are all columns that must be finished first (those of `skip` included). `types` gives the Arrow type of
-    each column in `produces`. `generator` fits `strategy` and `resource`.
+    `inputs` are the columns that the generator reads; those that only `skip` reads are added by `needs`. `types` gives
+    the Arrow type of each column in `produces`. `generator` fits `strategy` and `resource`.
     """
 
     name: str
@@ -168,3 +179,9 @@ class ColumnNode:
     skip: SkipRule | None = None
     propagate_skip: bool = True
     allow_resize: bool = False
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All columns that must be finished first: those that the generator reads, then those that only `skip` reads."""
+        only_skip = () if self.skip is None else (name for name in self.skip.inputs if name not in self.inputs)
+        return (*self.inputs, *only_skip)

@@ -1,0 +1,70 @@
+"""`prefect-datagen build`: a config becomes a dataset directory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefect_datagen.cli.options import ConfigFile, NumRecords, Seed, Settings, make_run, split_settings
+
+
+def build(
+    config: ConfigFile,
+    num_records: NumRecords,
+    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")],
+    seed: Seed = None,
+    row_group_size: Annotated[
+        int | None, typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: 1000]")
+    ] = None,
+    max_row_groups: Annotated[
+        int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE",
+            help="never: start anew. if-possible: continue where the config fits, else set the old dataset aside and pay "
+            "only for what changed. always: continue or refuse. repair: also make rejected rows again. "
+            "[default: if-possible]",
+        ),
+    ] = None,
+    no_journal: Annotated[
+        bool, typer.Option("--no-journal", help="Do not keep model answers; a resume pays again for open row groups.")
+    ] = False,
+    trace: Annotated[bool, typer.Option("--trace", help="Record when every cell was queued, started and ended.")] = False,
+    settings: Settings = None,
+) -> None:
+    """Build N rows of CONFIG into DIR, or continue a build that is there.
+
+    Example: prefect-datagen build dataset.yaml -n 1000 -o out/reviews --seed 7
+    """
+    from prefect_datagen.cli.console import quiet_prefect, showing_progress
+
+    quiet_prefect()
+    config_settings, run_settings = split_settings(settings)
+    run = make_run(
+        run_settings,
+        seed=seed,
+        row_group_size=row_group_size,
+        max_concurrent_row_groups=max_row_groups,
+        resume=resume,
+        journal=False if no_journal else None,
+        trace=True if trace else None,
+    )
+    from prefect_datagen.config.dataset import DatasetConfig
+
+    loaded = DatasetConfig.load(Path(config), overrides=config_settings)
+
+    from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
+    from prefect_datagen.cli.outcome import finish
+    from prefect_datagen.flows.build import build_dataset
+
+    with showing_progress("build"):
+        state = build_dataset(
+            loaded, num_records=num_records, sink=ParquetRowGroupSink(path=output), run=run, return_state=True
+        )
+    result = finish(state)
+    typer.echo(result.summary)
+    typer.echo(f"{result.metadata.status.value}: {result.path} (seed {result.metadata.seed})")

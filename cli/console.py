@@ -1,0 +1,129 @@
+"""What a run shows in a terminal: a progress bar where there is one, plain lines elsewhere, warnings between them.
+
+Prefect's own console lines are off (they are in its UI), unless `--debug` asks for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from prefect_datagen.flows.progress import ProgressSnapshot
+
+PLAIN_INTERVAL = 5.0
+"""Seconds between two lines where there is no terminal."""
+
+
+def quiet_prefect() -> None:
+    """Keep Prefect's log lines off the console. Call before Prefect is imported."""
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    if not os.environ.get("PREFECT_DATAGEN_DEBUG"):
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_FLOW_RUNS_LEVEL", "CRITICAL")
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_TASK_RUNS_LEVEL", "CRITICAL")
+
+
+@contextmanager
+def showing_progress(what: str) -> Iterator[None]:
+    """Show the progress of the run inside; a second interruption ends the process at once."""
+    from prefect_datagen.flows.progress import progress_to
+
+    display = _Bar(what) if sys.stderr.isatty() else _Lines(what)
+    handler = _Warnings(display)
+    logging.getLogger("prefect.flow_runs").addHandler(handler)
+    previous = signal.signal(signal.SIGINT, _interrupt_once)
+    try:
+        with progress_to(display.show):
+            yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+        logging.getLogger("prefect.flow_runs").removeHandler(handler)
+        display.close()
+
+
+def _interrupt_once(number: int, frame: object) -> None:
+    signal.signal(signal.SIGINT, _end_now)
+    sys.stderr.write("\nstopping: letting calls in flight come back (interrupt again to end at once)\n")
+    raise KeyboardInterrupt
+
+
+def _end_now(number: int, frame: object) -> None:
+    os._exit(130)
+
+
+class _Lines:
+    """Plain lines, one every few seconds, and one at the end."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._next = 0.0
+        self._last: ProgressSnapshot | None = None
+
+    def show(self, snapshot: ProgressSnapshot) -> None:
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + PLAIN_INTERVAL
+            self.write(snapshot.line())
+            self._last = None
+        else:
+            self._last = snapshot
+
+    def write(self, text: str) -> None:
+        sys.stderr.write(f"{self._what}: {text}\n")
+        sys.stderr.flush()
+
+    def close(self) -> None:
+        if self._last is not None:
+            self.write(self._last.line())
+
+
+class _Bar:
+    """A rich progress bar; made with the first snapshot, so a run that does nothing has none."""
+
+    def __init__(self, what: str) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+
+        self._what = what
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>5.1f} %"),
+            TextColumn("{task.fields[text]}"),
+            console=Console(stderr=True),
+        )
+        self._task: object = None
+
+    def show(self, snapshot: ProgressSnapshot) -> None:
+        if snapshot.rows_total == 0 or snapshot.row_groups_reused == snapshot.row_groups_total:
+            return
+        if self._task is None:
+            self._progress.start()
+            self._task = self._progress.add_task(self._what, total=1.0, text="")
+        self._progress.update(self._task, completed=snapshot.fraction, text=snapshot.line())  # type: ignore[arg-type]
+
+    def write(self, text: str) -> None:
+        self._progress.console.print(f"{self._what}: {text}", markup=False, highlight=False)
+
+    def close(self) -> None:
+        if self._task is not None:
+            self._progress.stop()
+
+
+class _Warnings(logging.Handler):
+    """Shows the run's own warnings; errors are told once, as the command's last line."""
+
+    def __init__(self, display: _Lines | _Bar) -> None:
+        super().__init__(logging.WARNING)
+        self._display = display
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno < logging.ERROR and record.exc_info is None:
+            self._display.write(record.getMessage())

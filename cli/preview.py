@@ -1,0 +1,45 @@
+"""`prefect-datagen preview`: a few rows in the terminal, nothing on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prefect_datagen.cli.options import ConfigFile, NumRecords, Seed, Settings, make_run, split_settings
+
+
+def preview(
+    config: ConfigFile,
+    num_records: NumRecords = 3,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object per row on stdout.")] = False,
+    seed: Seed = None,
+    settings: Settings = None,
+) -> None:
+    """Make a few rows of CONFIG and show them; nothing is written to disk.
+
+    Example: prefect-datagen preview dataset.yaml -n 3 --set run.shutdown_error_rate=0.2
+    """
+    from prefect_datagen.cli.console import quiet_prefect, showing_progress
+
+    quiet_prefect()
+    config_settings, run_settings = split_settings(settings)
+    run = make_run(run_settings, seed=seed)
+    from prefect_datagen.config.dataset import DatasetConfig
+
+    loaded = DatasetConfig.load(Path(config), overrides=config_settings)
+
+    from prefect_datagen.cli.outcome import finish
+    from prefect_datagen.flows.preview import preview_dataset
+
+    with showing_progress("preview"):
+        state = preview_dataset(loaded, num_records=num_records, run=run, return_state=True)
+    result = finish(state)
+    if json:
+        typer.echo(result.dataset.to_json(orient="records", lines=True, date_format="iso", force_ascii=False), nl=False)
+    else:
+        from prefect_datagen.cli.records import show_records
+
+        show_records(result)
+    typer.echo(result.summary, err=json)

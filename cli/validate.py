@@ -1,0 +1,21 @@
+"""`prefect-datagen validate`: every problem of a config at once; no model is called."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from prefect_datagen.cli.options import ConfigFile, Settings, split_settings
+
+
+def validate(config: ConfigFile, settings: Settings = None) -> None:
+    """Check CONFIG: fields, references, cycles, templates, aliases, seed data. Exit code 2 where it is wrong.
+
+    Example: prefect-datagen validate dataset.yaml
+    """
+    from prefect_datagen.config.dataset import DatasetConfig
+
+    loaded = DatasetConfig.load(Path(config), overrides=split_settings(settings)[0])
+    models = f", {len(loaded.model_configs)} models" if loaded.model_configs else ""
+    typer.echo(f"{config}: right ({len(loaded.columns)} columns{models})")

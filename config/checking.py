@@ -1,0 +1,170 @@
+"""What is wrong with a config that no single field can know: names, references, cycles, aliases, templates.
+
+No model is called and no row is read; seed data is opened only for its schema.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from prefect_datagen.columns.base import ColumnConfig
+from prefect_datagen.columns.seed import SeedDatasetColumnConfig
+from prefect_datagen.columns.template import Template, TemplateError
+from prefect_datagen.config.problems import Path, Problem, did_you_mean
+from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.graph import find_cycle
+from prefect_datagen.seeds.reader import open_seed
+
+if TYPE_CHECKING:
+    from prefect_datagen.config.dataset import DatasetConfig
+
+BUILT_IN_PROVIDER = "offline"
+
+
+def check(config: DatasetConfig, *, declared: set[str]) -> list[Problem]:
+    """Every problem, in the order of the config. `declared` are the names of all columns, of broken ones too."""
+    seed_columns, problems = _seed_columns(config)
+    if not config.columns and not declared and not seed_columns:
+        problems.append(Problem(("columns",), "a dataset needs at least one column"))
+    known = declared | seed_columns | {name for column in config.columns for name in column.produces()}
+    aliases = {model.alias for model in config.model_configs}
+    problems += _duplicates(config)
+    for index, column in enumerate(config.columns):
+        path: Path = ("columns", index)
+        problems += _templates(column, path)
+        problems += _references(column, path, known)
+        problems += _aliases(column, path, aliases)
+        problems += [Problem((*path, *_steps(field)), message) for field, message in column.check()]
+        if isinstance(column, SeedDatasetColumnConfig) and column.name not in seed_columns and seed_columns:
+            problems.append(
+                Problem(
+                    (*path, "name"),
+                    f"the seed data has no column {column.name!r}{did_you_mean(column.name, seed_columns)}",
+                )
+            )
+    problems += _stage_order(config)
+    problems += _models(config)
+    problems += _processors(config, known)
+    if not problems:
+        problems += _cycle(config)
+    return problems
+
+
+def inputs_of(column: ColumnConfig) -> dict[str, str]:
+    """Columns that a column reads, each with the field that says so; those of its skip rule included."""
+    inputs = {reference.column: reference.field for reference in column.references()}
+    if column.skip is not None:
+        try:
+            for name in Template(column.skip.when).references:
+                inputs.setdefault(name, "skip.when")
+        except TemplateError:
+            pass  # reported with the templates
+    return inputs
+
+
+def _seed_columns(config: DatasetConfig) -> tuple[set[str], list[Problem]]:
+    wanted = any(isinstance(column, SeedDatasetColumnConfig) for column in config.columns)
+    if config.seed_config is None:
+        if wanted:
+            return set(), [Problem(("seed_config",), "is required: there are columns of type seed-dataset")]
+        return set(), []
+    try:
+        reader = open_seed(config.seed_config, base_dir=config.folder, run_seed=0)
+    except ConfigError as error:
+        return set(), [Problem(("seed_config",), error.message)]
+    return set(reader.schema.names), []
+
+
+def _duplicates(config: DatasetConfig) -> Iterator[Problem]:
+    made: dict[str, int] = {}
+    for index, column in enumerate(config.columns):
+        for name in column.produces():
+            if name in made:
+                yield Problem(("columns", index, "name"), f"column {name!r} is already made by columns[{made[name]}]")
+            made.setdefault(name, index)
+    for field, names in (
+        ("model_configs", [model.alias for model in config.model_configs]),
+        ("model_providers", [provider.name for provider in config.model_providers]),
+        ("processors", [processor.name for processor in config.processors]),
+    ):
+        for name, count in Counter(names).items():
+            if count > 1:
+                yield Problem((field,), f"the name {name!r} is used {count} times")
+
+
+def _templates(column: ColumnConfig, path: Path) -> Iterator[Problem]:
+    templates = list(column.templates())
+    if column.skip is not None:
+        templates.append(("skip.when", column.skip.when))
+    for field, text in templates:
+        try:
+            Template(text)
+        except TemplateError as error:
+            yield Problem((*path, *_steps(field)), f"the template does not parse: {error.message}")
+
+
+def _references(column: ColumnConfig, path: Path, known: set[str]) -> Iterator[Problem]:
+    try:
+        inputs = inputs_of(column)
+    except TemplateError:
+        return  # reported with the templates
+    for name, field in inputs.items():
+        if name not in known:
+            message = f"column {name!r} is not defined{did_you_mean(name, known - {column.name})}"
+            yield Problem((*path, *_steps(field)), message)
+
+
+def _aliases(column: ColumnConfig, path: Path, aliases: set[str]) -> Iterator[Problem]:
+    for reference in column.model_aliases():
+        if reference.column not in aliases:
+            hint = did_you_mean(reference.column, aliases) or f" (defined: {', '.join(sorted(aliases)) or 'none'})"
+            yield Problem((*path, *_steps(reference.field)), f"model alias {reference.column!r} is not defined{hint}")
+
+
+def _stage_order(config: DatasetConfig) -> Iterator[Problem]:
+    """Seed data and samplers are there before anything is generated, so they cannot read what is."""
+    generated = {name for column in config.columns if not column.at_seed_stage for name in column.produces()}
+    for index, column in enumerate(config.columns):
+        if not column.at_seed_stage:
+            continue
+        for name, field in inputs_of(column).items():
+            if name in generated:
+                yield Problem(
+                    ("columns", index, *_steps(field)),
+                    f"a {column.column_type} column is filled before column {name!r} is generated, and cannot read it",  # type: ignore[attr-defined]
+                )
+
+
+def _models(config: DatasetConfig) -> Iterator[Problem]:
+    providers = {provider.name for provider in config.model_providers} | {BUILT_IN_PROVIDER}
+    for index, model in enumerate(config.model_configs):
+        if model.provider not in providers:
+            hint = did_you_mean(model.provider, providers) or f" (defined: {', '.join(sorted(providers))})"
+            yield Problem(("model_configs", index, "provider"), f"provider {model.provider!r} is not defined{hint}")
+    for index, provider in enumerate(config.model_providers):
+        if provider.provider_type == "openai" and not provider.endpoint:
+            yield Problem(("model_providers", index, "endpoint"), "is required: the base URL, such as http://host/v1")
+
+
+def _processors(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
+    for index, processor in enumerate(config.processors):
+        for field, message in processor.check(known):
+            yield Problem(("processors", index, *_steps(field)), message)
+
+
+def _cycle(config: DatasetConfig) -> Iterator[Problem]:
+    makers = {name: column.name for column in config.columns for name in column.produces()}
+    inputs = {
+        column.name: [makers[name] for name in inputs_of(column) if name in makers] for column in config.columns
+    }
+    cycle = find_cycle({name: list(reads) for name, reads in inputs.items()})
+    if cycle:
+        yield Problem(("columns",), f"columns depend on each other in a circle: {' → '.join(cycle)}")
+
+
+def _steps(field: str) -> Path:
+    return tuple(int(step) if step.isdigit() else step for step in field.replace("]", "").replace("[", ".").split("."))
+
+

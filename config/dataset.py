@@ -1,0 +1,264 @@
+"""`DatasetConfig`: what a dataset is, as people write it, in the words of NVIDIA NeMo Data Designer's configs.
+
+A config is loaded from a file, a YAML text or a dict, and checked as a whole before anything is done: fields by pydantic,
+then what no single field can know (`config/checking.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from prefect_datagen.columns.base import ColumnConfig, Config
+from prefect_datagen.columns.code import LLMCodeColumnConfig
+from prefect_datagen.columns.constraints import Constraint
+from prefect_datagen.columns.custom import CustomColumnConfig
+from prefect_datagen.columns.embedding import EmbeddingColumnConfig
+from prefect_datagen.columns.expression import ExpressionColumnConfig
+from prefect_datagen.columns.image import ImageColumnConfig
+from prefect_datagen.columns.judge import LLMJudgeColumnConfig
+from prefect_datagen.columns.llm import LLMStructuredColumnConfig, LLMTextColumnConfig
+from prefect_datagen.columns.sampler import SamplerColumnConfig
+from prefect_datagen.columns.seed import SeedDatasetColumnConfig
+from prefect_datagen.columns.sql import SqlColumnConfig
+from prefect_datagen.columns.validation import ValidationColumnConfig
+from prefect_datagen.config.checking import check
+from prefect_datagen.config.problems import Path as FieldPath
+from prefect_datagen.config.problems import Problem, from_validation_error, line_of
+from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.models.config import ModelConfig, ModelProvider
+from prefect_datagen.processors import Processor
+from prefect_datagen.seeds.config import SeedConfig
+
+Column = Annotated[
+    SamplerColumnConfig
+    | SeedDatasetColumnConfig
+    | ExpressionColumnConfig
+    | SqlColumnConfig
+    | LLMTextColumnConfig
+    | LLMCodeColumnConfig
+    | LLMStructuredColumnConfig
+    | LLMJudgeColumnConfig
+    | ValidationColumnConfig
+    | EmbeddingColumnConfig
+    | ImageColumnConfig
+    | CustomColumnConfig,
+    Field(discriminator="column_type"),
+]
+
+_column_adapter: TypeAdapter[ColumnConfig] = TypeAdapter(Column)
+
+
+class DatasetConfig(Config):
+    """Columns, and what they need: models, seed data, constraints, processors."""
+
+    name: str = Field(default="dataset", description="Name of the dataset, for titles and logs.")
+    columns: list[Column] = Field(default_factory=list, description="The columns, in the order of the dataset.")
+    model_configs: list[ModelConfig] = Field(default_factory=list, description="Models by alias.")
+    model_providers: list[ModelProvider] = Field(default_factory=list, description="Endpoints by name.")
+    seed_config: SeedConfig | None = Field(default=None, description="Rows to start from.")
+    constraints: list[Constraint] = Field(default_factory=list, description="Inequalities that sampled rows satisfy.")
+    processors: list[Processor] = Field(default_factory=list, description="What happens to rows around generation.")
+    base_dir: str | None = Field(
+        default=None, description="Folder that relative paths start from: that of the config file, by default."
+    )
+
+    @classmethod
+    def load(cls, source: ConfigSource, *, overrides: Mapping[str, Any] | None = None) -> DatasetConfig:
+        """Load and check a config: a path, a YAML text, a dict, or one that is loaded already.
+
+        `overrides` set fields by path, such as `{"columns[2].prompt": "..."}`.
+
+        Raises:
+            ConfigError: with every problem there is, each with its path, and its line where there is a file.
+        """
+        if isinstance(source, DatasetConfig) and not overrides:
+            problems = check(source, declared={column.name for column in source.columns})
+            if problems:
+                _raise(problems, None, None)
+            return source
+        text, file, data, base_dir = _read(source)
+        for path, value in (overrides or {}).items():
+            _override(data, path, value)
+        data = _unwrap(data)
+        config, problems = parse(data, base_dir=base_dir)
+        if config is None:
+            _raise(problems, text, file)
+        assert config is not None
+        return config
+
+    def to_yaml(self) -> str:
+        """The config as a YAML document that `load` reads back."""
+        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+
+    def column(self, name: str) -> ColumnConfig:
+        """A column by name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return next(column for column in self.columns if column.name == name)
+
+    @property
+    def folder(self) -> Path:
+        """Folder that relative paths start from."""
+        return Path(self.base_dir) if self.base_dir else Path.cwd()
+
+
+ConfigSource = DatasetConfig | dict[str, Any] | Path | str
+
+
+def parse(data: Any, *, base_dir: str | None = None) -> tuple[DatasetConfig | None, list[Problem]]:
+    """A config from plain data, or every problem that keeps it from being one."""
+    if not isinstance(data, dict):
+        return None, [Problem((), f"a config is a mapping with `columns`, not {type(data).__name__}")]
+    data = {name: value for name, value in data.items() if value is not None}
+    if base_dir is not None:
+        data.setdefault("base_dir", base_dir)
+    problems: list[Problem] = []
+    try:
+        config = DatasetConfig.model_validate(data)
+    except ValidationError as error:
+        problems = from_validation_error(error, (), data)
+        config = DatasetConfig.model_construct(**_valid_parts(data))
+    names = {each.get("name") for each in data.get("columns", []) if isinstance(each, dict)}
+    problems += check(config, declared={str(name) for name in names})
+    return (None, problems) if problems else (config, [])
+
+
+def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
+    """A hash for each part of a config, by name, so that what differs can be named: columns, models, processors, ..."""
+    parts: dict[str, str] = {}
+    for column in config.columns:
+        parts[f"column {column.name}"] = _digest(column.model_dump(mode="json"), *column.source_code())
+    for model in config.model_configs:
+        described = model.model_dump(mode="json", exclude={"price", "rpm", "tpm", "skip_health_check"})
+        described["inference_parameters"].pop("max_parallel_requests", None)
+        described["inference_parameters"].pop("timeout", None)
+        parts[f"model {model.alias}"] = _digest(described)
+    for processor in config.processors:
+        parts[f"processor {processor.name}"] = _digest(processor.model_dump(mode="json"), *processor.source_code())
+    parts["column order"] = _digest([column.name for column in config.columns])
+    parts["processor order"] = _digest([processor.name for processor in config.processors])
+    parts["constraints"] = _digest([constraint.model_dump(mode="json") for constraint in config.constraints])
+    return parts
+
+
+def _digest(value: Any, *more: str) -> str:
+    digest = hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS, default=str), digest_size=12)
+    for text in more:
+        digest.update(text.encode())
+    return digest.hexdigest()
+
+
+def _read(source: ConfigSource) -> tuple[str | None, str | None, Any, str | None]:
+    """(YAML text, file name for messages, data, base_dir) of any kind of source."""
+    if isinstance(source, DatasetConfig):
+        return None, None, source.model_dump(mode="python"), source.base_dir
+    if isinstance(source, dict):
+        return None, None, orjson.loads(orjson.dumps(source, default=_keep)) if _is_json(source) else dict(source), None
+    if isinstance(source, str) and "\n" in source:
+        return source, None, _yaml(source, "config"), None
+    path = Path(source)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot read config {str(path)!r}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"config {str(path)!r} is not UTF-8 text: {error}") from error
+    return text, str(path), _yaml(text, str(path)), str(path.resolve().parent)
+
+
+def _is_json(source: dict[str, Any]) -> bool:
+    try:
+        orjson.dumps(source)
+    except TypeError:
+        return False  # holds functions, classes or data frames: taken as it is
+    return True
+
+
+def _keep(value: Any) -> Any:
+    raise TypeError(type(value))
+
+
+def _yaml(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+
+
+def _unwrap(data: Any) -> Any:
+    """Data Designer writes its config under `data_designer`, beside its own version."""
+    if isinstance(data, dict) and "data_designer" in data:
+        return data["data_designer"]
+    return data
+
+
+def _override(data: Any, path: str, value: Any) -> None:
+    """Set `a.b[2].c` in nested data. `columns[name]` finds a column by name."""
+    steps = [step for part in path.split(".") for step in part.replace("]", "").split("[")]
+    here = data
+    try:
+        for step in steps[:-1]:
+            here = _step(here, step)
+        last = steps[-1]
+        if isinstance(here, list):
+            here[int(last)] = value
+        else:
+            here[last] = value
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise ConfigError(f"--set {path}: there is no such field ({error})") from error
+
+
+def _step(here: Any, step: str) -> Any:
+    if not isinstance(here, list):
+        return here.setdefault(step, {}) if isinstance(here, dict) else here[step]
+    if step.lstrip("-").isdigit():
+        return here[int(step)]
+    return next(each for each in here if step in (each.get("name"), each.get("alias")))
+
+
+def _valid_parts(data: dict[str, Any]) -> dict[str, Any]:
+    """The parts of a config that are right by themselves, so that the others' mistakes can be found in the same go."""
+    parts: dict[str, Any] = {}
+    for name, field in DatasetConfig.model_fields.items():
+        parts[name] = field.get_default(call_default_factory=True)
+        if name not in data:
+            continue
+        if isinstance(parts[name], list) and isinstance(data[name], list):
+            (inner,) = field.annotation.__args__  # type: ignore[union-attr]
+            adapter = TypeAdapter(inner)
+            parts[name] = [value for each in data[name] if (value := _valid(adapter, each)) is not None]
+        else:
+            parts[name] = _valid(TypeAdapter(field.annotation), data[name])
+    return parts
+
+
+def _valid(adapter: TypeAdapter[Any], value: Any) -> Any:
+    try:
+        return adapter.validate_python(value)
+    except ValidationError:
+        return None  # reported already, by the validation of the whole
+
+
+def _raise(problems: list[Problem], text: str | None, file: str | None) -> None:
+    root = yaml.compose(text, Loader=yaml.SafeLoader) if text is not None else None
+    prefix: FieldPath = ("data_designer",) if isinstance(root, yaml.MappingNode) and _wrapped(root) else ()
+    lines = [
+        Problem(problem.path, problem.message, line_of(root, prefix + problem.path)).text(file) for problem in problems
+    ]
+    head = f"{len(lines)} problems in the config" if len(lines) > 1 else "the config is wrong"
+    raise ConfigError(f"{head}:\n" + "\n".join(f"  {line}" for line in lines), problems=lines)
+
+
+def _wrapped(root: yaml.MappingNode) -> bool:
+    return any(key.value == "data_designer" for key, _ in root.value)

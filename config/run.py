@@ -1,0 +1,93 @@
+"""How a run behaves: sizes, limits, what to do about trouble. None of it changes a value of the dataset but `seed`."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from prefect_datagen.columns.base import Config
+
+
+class ResumeMode(StrEnum):
+    """What to do with a dataset that is there already."""
+
+    NEVER = "never"  # refuse to touch it
+    IF_POSSIBLE = "if-possible"  # continue where it fits; else set it aside and start anew, keeping paid answers
+    ALWAYS = "always"  # continue, or refuse and say what differs
+    REPAIR = "repair"  # as always, and run again the rows that were rejected for a cause that a retry can help
+
+
+class OnShortfall(StrEnum):
+    """What fewer rows than asked for mean for the flow."""
+
+    FAIL = "fail"
+    WARN = "warn"
+
+
+class Stages(StrEnum):
+    """Whether the stages of a row group are task runs of their own, or plain calls inside `process_row_group`."""
+
+    AUTO = "auto"
+    TASKS = "tasks"
+    INLINE = "inline"
+
+
+MANY_ROW_GROUPS = 500
+"""From here on `stages: auto` means inline: Prefect's server digests about 40 task runs a second."""
+
+
+class RunConfig(Config):
+    """Settings of one run."""
+
+    seed: int | None = Field(
+        default=None, ge=0, description="Run seed. The same seed gives the same sampled values. Default: drawn once."
+    )
+    row_group_size: int = Field(default=1000, ge=1, description="Rows in a row group; the last one may be shorter.")
+    max_concurrent_row_groups: int = Field(default=4, ge=1, description="Row groups in flight: what bounds the memory.")
+    resume: ResumeMode = Field(default=ResumeMode.IF_POSSIBLE, description="What to do with a dataset that is there.")
+    stages: Stages = Field(
+        default=Stages.AUTO,
+        description=f"Task runs for each stage, or one per row group. auto: inline from {MANY_ROW_GROUPS} row groups on.",
+    )
+
+    on_shortfall: OnShortfall = Field(default=OnShortfall.FAIL, description="Fail the flow, or end it as Partial.")
+    min_completion: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the rows below which it is a shortfall."
+    )
+    shutdown_error_rate: float = Field(
+        default=0.5, ge=0, le=1, description="Stop when the rejection rate of a model's cells is surely above this."
+    )
+    shutdown_error_window: int = Field(default=50, ge=1, description="Latest cells of a model that the rule looks at.")
+    disable_early_shutdown: bool = Field(default=False, description="Go on whatever the error rate, at 100 % too.")
+    shutdown_grace_seconds: float = Field(
+        default=30.0, ge=0, description="Seconds that calls in flight may take to come back when a run stops early."
+    )
+
+    max_retries: int = Field(default=3, ge=0, description="Quick tries of a cell after a retryable error.")
+    salvage_rounds: int = Field(default=2, ge=0, description="Late tries, when the rest of the row group is done.")
+    retry_deadline_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds of nothing but retryable errors after which a model is given up."
+    )
+    max_conversation_restarts: int = Field(
+        default=5, ge=0, description="Conversations started anew after an unusable answer."
+    )
+    max_conversation_correction_steps: int = Field(
+        default=0, ge=0, description="Rounds of a conversation in which the model is shown what was wrong."
+    )
+    max_total_tokens: int | None = Field(default=None, ge=1, description="Stop, resumable, at this many tokens.")
+    max_cost: float | None = Field(default=None, gt=0, description="Stop, resumable, at this cost (prices: models).")
+
+    journal: bool = Field(default=True, description="Keep accepted answers, so that a resume never pays for them again.")
+    trace: bool = Field(default=False, description="Record every cell's way through the engine.")
+    slow_call_seconds: float = Field(
+        default=30.0, gt=0, description="Log calls that are pending for longer than this, and runs that stand still."
+    )
+    progress_interval: float = Field(default=2.0, gt=0, description="Seconds between updates of the progress artifact.")
+    worker_threads: int = Field(default=4, ge=1, description="Threads for full columns and synchronous custom cells.")
+
+    def inline_stages(self, row_groups: int) -> bool:
+        """Whether stages are plain calls in a run of so many row groups."""
+        if self.stages is Stages.AUTO:
+            return row_groups >= MANY_ROW_GROUPS
+        return self.stages is Stages.INLINE

@@ -1,0 +1,386 @@
+"""Model access for cells: one port per alias, with its limits, circuit, budgets, journal and accounting.
+
+A call goes through the same steps whoever makes it: the journal is asked first (an answer that was paid for is never
+paid for again); then a slot is needed, given by the driver before the cell started (the *reservation*) or waited for;
+then exactly one HTTP call; then limiter, circuit and usage learn how it went; then an accepted answer goes to the journal,
+which is committed before any further call is sent.
+
+Everything here runs on the engine's event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from prefect_datagen.engine.chat import ChatAnswer, ChatClient, ChatRequest
+from prefect_datagen.engine.errors import EarlyShutdownError, ErrorKind, ModelError
+from prefect_datagen.engine.health import Circuit, ShutdownRule
+from prefect_datagen.engine.limits import RateBudget, SharedLimiter
+from prefect_datagen.engine.node import RowKey
+from prefect_datagen.engine.outcomes import ModelUsage
+
+
+class AnswerJournal(Protocol):
+    """Accepted answers by key. Used on one thread; a `put` lasts from the next `commit`."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The answer, or None."""
+        ...
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        """Remember an answer."""
+        ...
+
+    def commit(self) -> None:
+        """Make everything put so far outlive a kill of this process. Cheap where nothing was put."""
+        ...
+
+
+class NoJournal:
+    """The journal of `--no-journal`: remembers nothing."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """Never there."""
+        return None
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        """Forgotten at once."""
+
+    def commit(self) -> None:
+        """Nothing to commit."""
+
+
+def journal_key(endpoint: str, column: str, row: RowKey, step: int, body: Mapping[str, Any]) -> bytes:
+    """What identifies an answer: the cell, the how-manieth call of the cell, and everything that is sent. 16 bytes."""
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{endpoint}\x1f{column}\x1f{row.index}\x1f{row.copy}\x1f{step}\x1f".encode())
+    digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
+    return digest.digest()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What an alias stands for. Prices are per million tokens; `rpm` and `tpm` are budgets per minute."""
+
+    alias: str
+    model: str
+    client: ChatClient
+    max_parallel_requests: int
+    timeout: float | None = None
+    input_price: float = 0.0
+    output_price: float = 0.0
+    rpm: float | None = None
+    tpm: float | None = None
+
+
+@dataclass(slots=True)
+class UsageCounter:
+    """A `ModelUsage` that counts."""
+
+    calls: int = 0
+    answers: int = 0
+    retries: int = 0
+    throttled: int = 0
+    errors: int = 0
+    replayed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0.0
+
+    def freeze(self) -> ModelUsage:
+        """The record."""
+        return ModelUsage(
+            calls=self.calls,
+            answers=self.answers,
+            retries=self.retries,
+            throttled=self.throttled,
+            errors=self.errors,
+            replayed=self.replayed,
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            cost=round(self.cost, 9),
+        )
+
+
+@dataclass
+class RunBudget:
+    """Budgets of the whole run, counted over all aliases. Reaching one ends the run, resumable."""
+
+    max_total_tokens: int | None = None
+    max_cost: float | None = None
+    tokens: int = field(init=False, default=0)
+    cost: float = field(init=False, default=0.0)
+
+    def spend(self, tokens: int, cost: float) -> None:
+        """Note what an answer cost."""
+        self.tokens += tokens
+        self.cost += cost
+
+    def exceeded(self) -> str | None:
+        """Which budget is used up, in words, or None."""
+        if self.max_total_tokens is not None and self.tokens >= self.max_total_tokens:
+            return f"max_total_tokens={self.max_total_tokens:,} reached ({self.tokens:,} tokens)"
+        if self.max_cost is not None and self.cost >= self.max_cost:
+            return f"max_cost={self.max_cost:g} reached ({self.cost:.4f})"
+        return None
+
+
+class ModelPort:
+    """An alias at work in one run. `in_flight` counts its reservations and calls."""
+
+    def __init__(self, spec: ModelSpec, *, limiter: SharedLimiter, circuit: Circuit, rule: ShutdownRule) -> None:
+        self.spec = spec
+        self.limiter = limiter
+        self.circuit = circuit
+        self.rule = rule
+        self.in_flight = 0
+        self.usage = UsageCounter()
+        self.waiters: deque[asyncio.Future[None]] = deque()
+        self._requests = RateBudget(spec.rpm)
+        self._tokens = RateBudget(spec.tpm)
+        limiter.raise_ceiling(spec.max_parallel_requests)
+
+    def has_slot(self, now: float) -> bool:
+        """Whether one more call of this alias may be sent."""
+        return (
+            self.in_flight < self.spec.max_parallel_requests
+            and self.limiter.has_slot(now)
+            and self.circuit.allows(now, self.limiter.in_flight)
+            and self._requests.wait(now) <= 0
+            and self._tokens.wait(now) <= 0
+        )
+
+    def wait(self, now: float) -> float | None:
+        """Seconds until time alone may give a slot; None where only a call that comes back can."""
+        waits = [
+            self.limiter.paused_until() - now,
+            self.circuit.next_probe() - now if not self.circuit.allows(now, 0) else 0.0,
+            self._requests.wait(now),
+            self._tokens.wait(now),
+        ]
+        longest = max(waits)
+        return longest if longest > 0 else None
+
+    def reserve(self, now: float) -> None:
+        """Take a slot."""
+        self.in_flight += 1
+        self.limiter.started()
+        self._requests.spend(now, 1)
+
+    def give_back(self) -> None:
+        """A reservation was not used."""
+        self.in_flight -= 1
+        self.limiter.abandoned()
+
+    def answered(self, now: float, answer: ChatAnswer) -> tuple[int, float]:
+        """A call came back with an answer. Returns its tokens and cost."""
+        self.in_flight -= 1
+        self.limiter.answered(now)
+        self.circuit.succeeded()
+        tokens = answer.input_tokens + answer.output_tokens
+        self._tokens.spend(now, tokens)
+        cost = (answer.input_tokens * self.spec.input_price + answer.output_tokens * self.spec.output_price) / 1e6
+        return tokens, cost
+
+    def failed(self, now: float, error: ModelError) -> None:
+        """A call failed."""
+        self.in_flight -= 1
+        if error.kind is ErrorKind.THROTTLED:
+            self.limiter.pushed_back(now, error.retry_after)
+        else:
+            self.limiter.answered(now)
+        if error.kind in (ErrorKind.RETRYABLE, ErrorKind.THROTTLED):
+            self.circuit.failed(now, f"{error.reason} from {self.spec.client.endpoint}")
+        else:
+            self.circuit.succeeded()  # the endpoint is alive; what it says is another matter
+
+    def interrupted(self) -> None:
+        """A call was cancelled."""
+        self.in_flight -= 1
+        self.limiter.abandoned()
+
+
+@dataclass
+class CallRecord:
+    """What the calls of one cell added up to, for its trace and its row group's usage."""
+
+    calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class CellModels:
+    """`Models` for one cell: see the module's docstring for the steps of a call."""
+
+    def __init__(
+        self,
+        access: ModelAccess,
+        *,
+        column: str,
+        row: RowKey,
+        reserved: str | None,
+        usage: dict[str, UsageCounter],
+        attempt: int,
+    ) -> None:
+        self._access = access
+        self._column = column
+        self._row = row
+        self._reserved = reserved
+        self._usage = usage
+        self._attempt = attempt
+        self._steps = 0
+        self.record = CallRecord()
+
+    async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
+        """One call, or the answer that an earlier one paid for."""
+        port = self._access.port(alias)
+        step, self._steps = self._steps, self._steps + 1
+        key = journal_key(port.spec.client.endpoint, self._column, self._row, step, request.body())
+        counters = (port.usage, self._usage.setdefault(alias, UsageCounter()))
+        known = self._access.journal.get(key)
+        if known is not None:
+            for counter in counters:
+                counter.replayed += 1
+            return ChatAnswer(**orjson.loads(known))
+        if self._reserved == alias:
+            self._reserved = None
+        else:
+            await self._access.wait_for_slot(port)
+        answer = await self._call(port, request, counters)
+        self._access.journal.put(key, orjson.dumps(answer))
+        return answer
+
+    async def _call(self, port: ModelPort, request: ChatRequest, counters: tuple[UsageCounter, ...]) -> ChatAnswer:
+        self.record.calls += 1
+        for counter in counters:
+            counter.calls += 1
+            counter.retries += self._attempt > 0 and self.record.calls == 1
+        try:
+            answer = await port.spec.client.chat(request, timeout=port.spec.timeout)
+        except ModelError as error:
+            port.failed(self._access.clock(), error)
+            for counter in counters:
+                counter.errors += 1
+                counter.throttled += error.kind is ErrorKind.THROTTLED
+            raise
+        except BaseException:
+            port.interrupted()
+            raise
+        tokens, cost = port.answered(self._access.clock(), answer)
+        for counter in counters:
+            counter.answers += 1
+            counter.input_tokens += answer.input_tokens
+            counter.output_tokens += answer.output_tokens
+            counter.cost += cost
+        self.record.input_tokens += answer.input_tokens
+        self.record.output_tokens += answer.output_tokens
+        self._access.spent(tokens, cost)
+        return answer
+
+    def close(self) -> None:
+        """Give back a reservation that no call used."""
+        if self._reserved is not None:
+            self._access.port(self._reserved).give_back()
+            self._reserved = None
+
+
+class ModelAccess:
+    """All ports of a run. The driver sets `wake` (a call waits for a slot) and `budget_exceeded`."""
+
+    def __init__(
+        self,
+        ports: Mapping[str, ModelPort],
+        *,
+        journal: AnswerJournal,
+        budget: RunBudget,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.ports = dict(ports)
+        self.journal = journal
+        self.budget = budget
+        self.clock = clock
+        self.wake: Callable[[], None] = lambda: None
+        self.budget_exceeded: Callable[[EarlyShutdownError], None] = lambda error: None
+
+    def port(self, alias: str) -> ModelPort:
+        """The port of an alias.
+
+        Raises:
+            ModelError: there is no such alias (a custom column may ask for any).
+        """
+        try:
+            return self.ports[alias]
+        except KeyError:
+            known = ", ".join(sorted(self.ports)) or "none"
+            raise ModelError(
+                f"model alias {alias!r} is not defined (defined: {known})", kind=ErrorKind.FATAL, reason="unknown alias"
+            ) from None
+
+    async def wait_for_slot(self, port: ModelPort) -> None:
+        """Wait until the driver hands this caller a slot, already reserved. After cancellation none is held."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        port.waiters.append(waiter)
+        self.wake()
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                port.give_back()
+            raise
+
+    def spent(self, tokens: int, cost: float) -> None:
+        """An answer was paid for; ends the run where a budget is used up."""
+        self.budget.spend(tokens, cost)
+        exceeded = self.budget.exceeded()
+        if exceeded is not None:
+            self.budget_exceeded(EarlyShutdownError(exceeded, cause="budget"))
+
+    def usage(self) -> dict[str, ModelUsage]:
+        """What this process spent in this run, by alias."""
+        return {alias: port.usage.freeze() for alias, port in self.ports.items()}
+
+
+class LimiterRegistry:
+    """The shared limiters of one process, by (endpoint, model)."""
+
+    def __init__(self) -> None:
+        self._limiters: dict[tuple[str, str], SharedLimiter] = {}
+
+    def limiter(self, spec: ModelSpec) -> SharedLimiter:
+        """The limiter that this alias shares with all others of the same endpoint and model."""
+        key = (spec.client.endpoint, spec.model)
+        limiter = self._limiters.get(key)
+        if limiter is None:
+            limiter = self._limiters[key] = SharedLimiter(spec.max_parallel_requests)
+        limiter.raise_ceiling(spec.max_parallel_requests)
+        return limiter
+
+
+def make_ports(
+    specs: list[ModelSpec],
+    *,
+    limiters: LimiterRegistry,
+    window: int,
+    error_rate: float | None,
+    retry_deadline: float,
+) -> dict[str, ModelPort]:
+    """One port per alias; aliases of the same endpoint and model share limiter and circuit."""
+    circuits: dict[tuple[str, str], Circuit] = {}
+    ports: dict[str, ModelPort] = {}
+    for spec in specs:
+        key = (spec.client.endpoint, spec.model)
+        circuit = circuits.setdefault(key, Circuit(window, retry_deadline))
+        ports[spec.alias] = ModelPort(
+            spec, limiter=limiters.limiter(spec), circuit=circuit, rule=ShutdownRule(error_rate, window)
+        )
+    return ports
+
+

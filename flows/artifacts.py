@@ -1,0 +1,112 @@
+"""What a run shows in the Prefect UI: a live progress artifact, a table of row-group outcomes, a dataset card.
+
+Artifacts are for people. A server that does not take one is noted in the log; the run goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from uuid import UUID
+
+import httpx
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from prefect.exceptions import PrefectException
+
+from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, RowGroupOutcome
+from prefect_datagen.flows.progress import ProgressListener, ProgressSnapshot
+from prefect_datagen.flows.results import summary
+from prefect_datagen.flows.log import run_log
+
+_MOST_TABLE_ROWS = 1_000
+_TROUBLE = (httpx.HTTPError, PrefectException)
+
+
+class ProgressArtifact:
+    """The live progress artifact of one run; at most one update per `interval` seconds, and one at the end."""
+
+    def __init__(self, *, interval: float, listener: ProgressListener | None) -> None:
+        self._interval = interval
+        self._listener = listener
+        self._id: UUID | None = None
+        self._next = 0.0
+        self._last: ProgressSnapshot | None = None
+
+    def show(self, snapshot: ProgressSnapshot) -> None:
+        """Draw a snapshot, if it is time."""
+        self._last = snapshot
+        if self._listener is not None:
+            self._listener(snapshot)
+        if time.monotonic() >= self._next:
+            self._update(snapshot)
+            self._next = time.monotonic() + self._interval
+
+    def close(self) -> None:
+        """Draw the last snapshot."""
+        if self._last is not None:
+            self._update(self._last)
+
+    def _update(self, snapshot: ProgressSnapshot) -> None:
+        percent, text = round(100 * snapshot.fraction, 2), snapshot.line()
+        try:
+            if self._id is None:
+                self._id = create_progress_artifact(percent, description=text)  # type: ignore[assignment]
+            else:
+                update_progress_artifact(self._id, percent, description=text)
+        except _TROUBLE as error:
+            run_log().warning("progress artifact not updated: %s", error)
+
+
+def show_outcomes(metadata: DatasetMetadata, outcomes: Sequence[RowGroupOutcome], *, location: str) -> None:
+    """Make the table of row groups and the dataset card. Of very many row groups, the troubled ones come first."""
+    ordered = sorted(outcomes, key=lambda outcome: (outcome.outcome is Outcome.COMPLETED, outcome.index))
+    rows = [_table_row(outcome) for outcome in ordered[:_MOST_TABLE_ROWS]]
+    try:
+        if rows:
+            create_table_artifact(rows, description=f"Row groups of {metadata.name}")
+        create_markdown_artifact(card(metadata, location=location), description=f"Dataset {metadata.name}")
+    except _TROUBLE as error:
+        run_log().warning("artifacts not made: %s", error)
+
+
+def _table_row(outcome: RowGroupOutcome) -> dict[str, str | int]:
+    manifest = outcome.manifest
+    return {
+        "row group": outcome.index,
+        "outcome": outcome.outcome.value + (" (reused)" if outcome.reused else ""),
+        "written": manifest.written if manifest else 0,
+        "rejected": manifest.rejected if manifest else 0,
+        "filtered": manifest.filtered if manifest else 0,
+        "why": outcome.message or "",
+    }
+
+
+def card(metadata: DatasetMetadata, *, location: str) -> str:
+    """The dataset card, in Markdown."""
+    lines = [
+        f"# {metadata.name}: {metadata.status.value}",
+        "",
+        summary(metadata),
+        "",
+        *(f"* {reason}" for reason in metadata.reasons),
+        "",
+        f"`{location}`, seed {metadata.seed}, {len(metadata.row_groups):,} row groups, {metadata.seconds:.1f} s",
+        "",
+        "| column | type |",
+        "|---|---|",
+        *(f"| {name} | {type_} |" for name, type_ in metadata.columns.items()),
+    ]
+    if metadata.usage:
+        lines += ["", "| model | calls | answers | retries | replayed | tokens in | tokens out | cost |"]
+        lines += ["|---|---:|---:|---:|---:|---:|---:|---:|"]
+        lines += [
+            f"| {alias} | {used.calls:,} | {used.answers:,} | {used.retries:,} | {used.replayed:,} | "
+            f"{used.input_tokens:,} | {used.output_tokens:,} | {used.cost:.4f} |"
+            for alias, used in metadata.usage.items()
+        ]
+    return "\n".join(lines)

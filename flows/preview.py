@@ -1,0 +1,54 @@
+"""The flow `preview-dataset`: a few rows, in memory. The same path as a build; nothing is written to disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+from prefect.states import State
+from pydantic import Field
+
+from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
+from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+from prefect_datagen.blocks.offline_model import OfflineModel
+from prefect_datagen.config.dataset import DatasetConfig
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
+from prefect_datagen.flows.results import PreviewResult
+from prefect_datagen.storage.store import RowGroupStore
+
+
+@flow(name="preview-dataset", flow_run_name="preview-{num_records}-rows", retries=0)
+def preview_dataset(
+    config: DatasetConfig | dict[str, Any] | Path | str,
+    *,
+    num_records: int = Field(default=10, ge=0, description="Rows to make."),  # noqa: B008
+    run: RunConfig = RunConfig(),  # noqa: B008 - frozen
+    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    on_row_group_complete: Any = None,
+) -> PreviewResult | State[PreviewResult]:
+    """Make `num_records` rows of `config` and return them; for the arguments and errors see `build_dataset`.
+
+    Returns:
+        The rows with their rejects, traces and metadata.
+    """
+    run = run.model_copy(update={"trace": True, "journal": False})
+    preview: list[PreviewResult] = []
+    sink = InMemoryRowGroupSink()
+
+    def read(store: RowGroupStore) -> None:
+        metadata = store.metadata()
+        assert metadata is not None
+        preview.append(
+            PreviewResult(
+                dataset=store.load(),
+                rejects=store.rejects(),
+                task_traces=store.traces().to_pandas(),
+                metadata=metadata,
+            )
+        )
+
+    request = RunRequest(config, num_records, sink, run, endpoints, on_row_group_complete)
+    finished = execute(request, read=read)
+    return final_state(finished, run, preview[0] if preview else None)

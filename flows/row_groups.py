@@ -1,0 +1,202 @@
+"""The controller: admits row groups, collects their outcomes, stops and drains the run. Used by build and preview alike.
+
+Row groups are mapped as task runs of `process_row_group`, at most `max_concurrent_row_groups` at a time: the next is
+mapped when one ends, in order, so neither the task runner nor memory ever holds more than that. The truth about a row
+group is what its task returned to this process and what the sink says; nothing is read back from Prefect's server.
+
+A run ends early on the first error that is not a row's own. Then: no row group is admitted any more, the engine drains for
+the grace period, every admitted row group ends as completed or aborted, and only then does `run` return.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prefect import Task, unmapped
+from prefect.futures import PrefectFuture
+from prefect.states import State
+
+from prefect_datagen.config.plan import Plan, RowGroupPlan
+from prefect_datagen.engine.errors import DatagenError, InternalError, ProcessorError, RunInterruptedError
+from prefect_datagen.engine.outcomes import Outcome, RowGroupManifest, RowGroupOutcome
+from prefect_datagen.flows.progress import ProgressSnapshot
+from prefect_datagen.tasks.runtime import Runtime
+
+INTERRUPT_GRACE = 5.0
+"""Seconds that calls in flight may take to come back when a run is interrupted: it must end within ten."""
+
+OutcomeCallback = Callable[[RowGroupOutcome], object]
+
+
+@dataclass
+class Controller:
+    """One run's row groups. `error` says why it ended early, where it did."""
+
+    runtime: Runtime
+    plan: Plan
+    process: Task[..., RowGroupManifest]
+    on_row_group_complete: OutcomeCallback | None = None
+    on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
+    error: DatagenError | None = None
+    outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
+    _ended: queue.SimpleQueue[tuple[RowGroupPlan, PrefectFuture[RowGroupManifest]]] = field(
+        default_factory=queue.SimpleQueue
+    )
+    _in_flight: int = 0
+    _rows: Counter[str] = field(default_factory=Counter)
+    _started: float = field(default_factory=time.monotonic)
+
+    def run(self) -> None:
+        """Make every row group of the plan that is to do. When this returns or raises, none of them is running.
+
+        Raises:
+            KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set.
+        """
+        for index, manifest in sorted(self.plan.reused.items()):
+            self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+        left = list(reversed(self.plan.todo))
+        self._report()
+        try:
+            while self._in_flight or (left and self.error is None):
+                self._admit(left)
+                self._wait_for_one()
+        except BaseException as interruption:
+            self.stop(_interrupted(interruption), grace=INTERRUPT_GRACE)
+            self._drain()
+            raise
+        finally:
+            for plan in reversed(left):
+                self._end(RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message="never started"))
+            self._report()
+
+    def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
+        """End the run early because of `error`; the first one counts."""
+        if self.error is None:
+            self.error = error
+        self.runtime.stop(error, grace=grace)
+
+    def _admit(self, left: list[RowGroupPlan]) -> None:
+        free = self.runtime.ticket.run.max_concurrent_row_groups - self._in_flight
+        if self.error is not None or not left or free <= 0:
+            return
+        plans = [left.pop() for _ in range(min(free, len(left)))]
+        futures = self.process.map(
+            unmapped(self.runtime.ticket),
+            [plan.index for plan in plans],
+            [plan.start for plan in plans],
+            [plan.rows for plan in plans],
+            [plan.label for plan in plans],
+        )
+        self._in_flight += len(plans)
+        for plan, future in zip(plans, futures, strict=True):
+            future.add_done_callback(lambda done, plan=plan: self._ended.put((plan, done)))
+
+    def _wait_for_one(self) -> None:
+        """Take one ended row group, if one ends within the progress interval; report in any case."""
+        try:
+            plan, future = self._ended.get(timeout=self.runtime.ticket.run.progress_interval)
+        except queue.Empty:
+            self._report()
+            return
+        self._in_flight -= 1
+        future.wait()
+        self._end(self._outcome(plan, future.state))
+        engine_error = self.runtime.driver.error
+        if engine_error is not None and self.error is None:
+            self.stop(engine_error)
+        self._report()
+
+    def _drain(self) -> None:
+        """Wait for the row groups that were admitted. Further interruptions end this at once."""
+        while self._in_flight:
+            self._wait_for_one()
+
+    def _outcome(self, plan: RowGroupPlan, state: State[RowGroupManifest]) -> RowGroupOutcome:
+        if state.is_cancelled():
+            return RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message=state.message)
+        result = state.result(raise_on_failure=False)
+        if isinstance(result, RowGroupManifest):
+            return RowGroupOutcome(
+                index=plan.index, outcome=result.outcome, reused=state.name == "Cached", manifest=result
+            )
+        error = _as_error(result, plan, state)
+        self.stop(error)
+        return RowGroupOutcome(
+            index=plan.index,
+            outcome=Outcome.FAILED,
+            stage=error.context().get("stage"),
+            error_type=type(error).__name__,
+            message=error.message,
+        )
+
+    def _end(self, outcome: RowGroupOutcome) -> None:
+        self.outcomes[outcome.index] = outcome
+        if outcome.manifest is not None:
+            for name in ("written", "rejected", "filtered"):
+                self._rows[name] += getattr(outcome.manifest, name)
+            self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
+            self._rows["groups"] += 1
+        if self.on_row_group_complete is None or outcome.reused:
+            return
+        try:
+            self.on_row_group_complete(outcome)
+        except Exception as error:  # noqa: BLE001 - user code: its failure is the run's
+            failed = ProcessorError(
+                f"on_row_group_complete failed for row group {outcome.index}: {type(error).__name__}: {error}",
+                stage="on_row_group_complete",
+                row_group=outcome.index,
+            )
+            failed.__cause__ = error
+            self.stop(failed)
+
+    def _report(self) -> None:
+        self.on_progress(self.snapshot())
+
+    def snapshot(self) -> ProgressSnapshot:
+        """How far the run is."""
+        rows = self._rows
+        made = rows["written"] + rows["rejected"] + rows["filtered"] - rows["reused"]
+        elapsed = time.monotonic() - self._started
+        driver = self.runtime.driver
+        ports = driver.access.ports
+        return ProgressSnapshot(
+            rows_total=self.plan.num_records,
+            rows_done=rows["written"],
+            rows_rejected=rows["rejected"],
+            rows_filtered=rows["filtered"],
+            row_groups_total=self.plan.row_groups,
+            row_groups_done=rows["groups"],
+            row_groups_reused=len(self.plan.reused),
+            cells_done=driver.cells_finished,
+            cells_in_flight=sum(port.in_flight for port in ports.values()),
+            elapsed=elapsed,
+            rows_per_second=made / elapsed if elapsed > 0 else 0.0,
+            tokens=driver.access.budget.tokens,
+            limits={alias: int(port.limiter.limit) for alias, port in ports.items()},
+            circuits={alias: port.circuit.state.value for alias, port in ports.items()},
+            stopping=None if self.error is None else self.error.message,
+        )
+
+
+def _as_error(result: object, plan: RowGroupPlan, state: State[RowGroupManifest]) -> DatagenError:
+    if isinstance(result, DatagenError):
+        return result
+    error = InternalError(
+        f"row group {plan.index}: {type(result).__name__}: {result} (state {state.name})", row_group=plan.index
+    )
+    if isinstance(result, BaseException):
+        error.__cause__ = result
+    return error
+
+
+def _interrupted(cause: BaseException) -> DatagenError:
+    if isinstance(cause, DatagenError):
+        return cause
+    name = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM"}.get(type(cause).__name__, type(cause).__name__)
+    return RunInterruptedError(f"interrupted by {name}", cause=name)
+
+

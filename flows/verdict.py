@@ -1,0 +1,104 @@
+"""What a run's outcomes add up to: its metadata, its verdict, and whether the flow fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import pyarrow as pa
+from prefect.runtime import flow_run
+
+from prefect_datagen.config.plan import Plan
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.engine.errors import DatagenError, RunInterruptedError, ShortfallError
+from prefect_datagen.engine.outcomes import (
+    DatasetMetadata,
+    ModelUsage,
+    RowGroupOutcome,
+    Verdict,
+)
+from prefect_datagen.flows.results import summary
+from prefect_datagen.tasks.ticket import RunTicket
+
+_LIBRARIES = ("prefect-datagen", "prefect", "pyarrow", "numpy", "pydantic", "aiohttp", "duckdb")
+
+
+def make_metadata(
+    *,
+    ticket: RunTicket,
+    plan: Plan,
+    outcomes: Mapping[int, RowGroupOutcome],
+    error: DatagenError | None,
+    schema: pa.Schema,
+    usage: Mapping[str, ModelUsage],
+    started_at: datetime,
+) -> DatasetMetadata:
+    """The record of a run that has ended, however it did."""
+    manifests = [outcome.manifest for outcome in outcomes.values() if outcome.manifest is not None]
+    reasons: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    for manifest in manifests:
+        reasons.update(manifest.rejected_by_reason)
+        seconds.update(manifest.stage_seconds)
+    ended_at = datetime.now(UTC)
+    written = sum(manifest.written for manifest in manifests)
+    rejected = sum(manifest.rejected for manifest in manifests)
+    filtered = sum(manifest.filtered for manifest in manifests)
+    status, why = _verdict(plan.num_records, written, rejected, error)
+    return DatasetMetadata(
+        name=ticket.config.name,
+        status=status,
+        reasons=why,
+        target_num_records=plan.num_records,
+        actual_num_records=written,
+        rejected=rejected,
+        filtered=filtered,
+        rejected_by_reason=dict(reasons),
+        row_group_size=plan.row_group_size,
+        row_groups=[outcomes[index].model_copy(update={"manifest": None}) for index in sorted(outcomes)],
+        seed=ticket.seed,
+        fingerprint=ticket.fingerprint,
+        columns={field.name: str(field.type) for field in schema},
+        library_versions=_versions(),
+        usage=dict(usage),
+        stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+        started_at=started_at,
+        ended_at=ended_at,
+        seconds=(ended_at - started_at).total_seconds(),
+        flow_run_id=flow_run.id,
+    )
+
+
+def _verdict(target: int, written: int, rejected: int, error: DatagenError | None) -> tuple[Verdict, list[str]]:
+    if isinstance(error, RunInterruptedError):
+        return Verdict.INTERRUPTED, [error.message]
+    if error is not None:
+        return Verdict.FAILED, [f"{type(error).__name__}: {error.message}"]
+    if rejected:
+        return Verdict.PARTIAL, [f"{rejected:,} of {target:,} rows were rejected"]
+    return Verdict.COMPLETE, []
+
+
+def shortfall(metadata: DatasetMetadata, run: RunConfig) -> ShortfallError | None:
+    """The error of a run that wrote fewer rows than `min_completion` asks for; filtered rows are not missed."""
+    asked = metadata.actual_num_records + metadata.filtered + metadata.rejected
+    if asked == 0 or (asked - metadata.rejected) / asked >= run.min_completion:
+        return None
+    return ShortfallError(
+        summary(metadata),
+        written=metadata.actual_num_records,
+        requested=metadata.target_num_records,
+        rejected_by_reason=metadata.rejected_by_reason,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # pragma: no cover - a dependency that was taken out
+            continue
+    return found

@@ -1,0 +1,169 @@
+"""The live half of a run in one process: blueprint, driver, model clients, journal, store. Shared by all its row groups.
+
+The controller opens the runtime of its own process before it maps row groups, and closes it after the last one. A process
+of another task runner (a Dask or Ray worker) opens one when its first row group comes, and closes it when it ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+from prefect_datagen.config.blueprint import Blueprint
+from prefect_datagen.engine import loop_thread
+from prefect_datagen.engine.chat import ChatClient
+from prefect_datagen.engine.driver import Driver, DriverSettings
+from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.engine.model_access import (
+    AnswerJournal,
+    LimiterRegistry,
+    ModelAccess,
+    ModelSpec,
+    NoJournal,
+    RunBudget,
+    make_ports,
+)
+from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.retry import RetryPolicy
+from prefect_datagen.models.clients import make_clients
+from prefect_datagen.storage.journal import Journal
+from prefect_datagen.storage.store import RowGroupStore
+from prefect_datagen.tasks.ticket import RunTicket
+
+_limiters = LimiterRegistry()
+"""Limits of this process, shared by all runs in it."""
+
+
+class Runtime:
+    """See the module's docstring. `stopping` is set when the run is to end: stages look at it before they start."""
+
+    def __init__(
+        self, ticket: RunTicket, *, store: RowGroupStore, notify: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self.ticket = ticket
+        self.store = store
+        self.stopping = threading.Event()
+        self.blueprint = Blueprint(
+            ticket.config, ticket.run, seed=ticket.seed, artifact_dir=store.local_path
+        )
+        self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
+        self.journal = open_journal(ticket, store.local_path)
+        self._clients = clients_of(ticket)
+        self.driver = loop_thread.run(self._make_driver(notify))
+
+    async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
+        run = self.ticket.run
+        ports = make_ports(
+            [
+                ModelSpec(
+                    alias=model.alias,
+                    model=model.model,
+                    client=self._clients[model.provider],
+                    max_parallel_requests=model.inference_parameters.max_parallel_requests,
+                    timeout=model.inference_parameters.timeout,
+                    input_price=model.price.input if model.price else 0.0,
+                    output_price=model.price.output if model.price else 0.0,
+                    rpm=model.rpm,
+                    tpm=model.tpm,
+                )
+                for model in self.ticket.config.model_configs
+            ],
+            limiters=_limiters,
+            window=run.shutdown_error_window,
+            error_rate=None if run.disable_early_shutdown else run.shutdown_error_rate,
+            retry_deadline=run.retry_deadline_seconds,
+        )
+        access = ModelAccess(ports, journal=self.journal, budget=RunBudget(run.max_total_tokens, run.max_cost))
+        settings = DriverSettings(
+            retry=RetryPolicy(run.max_retries, run.salvage_rounds),
+            shutdown_grace=run.shutdown_grace_seconds,
+            slow_call=run.slow_call_seconds,
+            max_thread_cells=run.worker_threads,
+            trace=run.trace,
+        )
+        return Driver(
+            self.blueprint.graph,
+            access=access,
+            threads=self._threads,
+            settings=settings,
+            notify=notify,
+            seed=self.ticket.seed,
+        )
+
+    def usage(self) -> dict[str, ModelUsage]:
+        """What this process spent in this run, by model alias."""
+        return self.driver.access.usage()
+
+    def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
+        """End the run early: no stage starts any more, the engine drains. Returns at once; any thread may call it."""
+        self.stopping.set()
+        loop_thread.event_loop().call_soon_threadsafe(lambda: self.driver.stop(error, grace=grace))
+
+    def close(self) -> None:
+        """Cancel and await what is left, and let go of everything but the store. May be called twice."""
+        self.stopping.set()
+        loop_thread.run(self._close())
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _close(self) -> None:
+        await self.driver.aclose()
+        for client in self._clients.values():
+            await client.aclose()
+        if isinstance(self.journal, Journal):
+            self.journal.close()
+
+
+def clients_of(ticket: RunTicket) -> dict[str, ChatClient]:
+    """A client for each provider that the models name; blocks stand before the config's own providers.
+
+    Raises:
+        ConfigError: a key is missing, or a provider is not configured.
+    """
+    blocks = {block.provider: block for block in ticket.endpoints}
+    own = [provider for provider in ticket.config.model_providers if provider.name not in blocks]
+    return make_clients(
+        ticket.config.model_configs,
+        [*own, *(block.as_provider() for block in blocks.values())],
+        environ=os.environ,
+        keys={name: block.api_key for name, block in blocks.items() if isinstance(block, ModelEndpoint) and block.api_key},
+    )
+
+
+def open_journal(ticket: RunTicket, folder: Path | None) -> AnswerJournal:
+    """The journal beside the dataset, or none: in memory, on a remote URL, with `journal: false`."""
+    if not ticket.run.journal or folder is None:
+        return NoJournal()
+    return Journal.open(folder / "journal.sqlite")
+
+
+_runtimes: dict[str, Runtime] = {}
+_lock = threading.Lock()
+
+
+@contextmanager
+def opened(runtime: Runtime) -> Iterator[Runtime]:
+    """Make a runtime known to the tasks of this process while its run goes on; closed at the end."""
+    with _lock:
+        _runtimes[runtime.ticket.run_id] = runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            del _runtimes[runtime.ticket.run_id]
+        runtime.close()
+
+
+def runtime_for(ticket: RunTicket) -> Runtime:
+    """The runtime of a run in this process, opened on first use."""
+    with _lock:
+        runtime = _runtimes.get(ticket.run_id)
+        if runtime is None:
+            runtime = _runtimes[ticket.run_id] = Runtime(ticket, store=ticket.sink.join(ticket))
+            atexit.register(runtime.close)
+        return runtime
