@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.engine.errors import CellError
@@ -52,6 +53,12 @@ class ColumnConfig(Config):
     drop: bool = Field(default=False, description="Leave the column out of the dataset; others may still read it.")
     skip: SkipConfig | None = Field(default=None, description="When not to make a cell, and what stands there instead.")
     propagate_skip: bool = Field(default=True, description="Skip this cell too where any column it reads was skipped.")
+
+    _folder: Path = PrivateAttr(default_factory=Path.cwd)
+
+    def place_in(self, folder: Path) -> None:
+        """Say where relative paths and imports of this column start from. The config that holds it does, once."""
+        self._folder = folder
 
     def produces(self) -> tuple[str, ...]:
         """Columns this config writes: its own name first, then side columns such as `{name}__trace`."""
