@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from prefect_datagen.cli.options import ConfigFile, NumRecords, Seed, Settings, make_run, split_settings
+from prefect_datagen.cli.options import (
+    ApiKeyVariable,
+    ConfigFile,
+    Endpoint,
+    NumRecords,
+    Offline,
+    Seed,
+    Settings,
+    make_endpoints,
+    make_run,
+    split_settings,
+)
 
 
 def build(
@@ -34,6 +45,9 @@ def build(
         bool, typer.Option("--no-journal", help="Do not keep model answers; a resume pays again for open row groups.")
     ] = False,
     trace: Annotated[bool, typer.Option("--trace", help="Record when every cell was queued, started and ended.")] = False,
+    offline: Offline = False,
+    endpoint: Endpoint = None,
+    api_key_env: ApiKeyVariable = None,
     settings: Settings = None,
 ) -> None:
     """Build N rows of CONFIG into DIR, or continue a build that is there.
@@ -61,9 +75,15 @@ def build(
     from prefect_datagen.cli.outcome import finish
     from prefect_datagen.flows.build import build_dataset
 
+    endpoints = make_endpoints(loaded, offline=offline, url=endpoint, api_key_variable=api_key_env)
     with showing_progress("build"):
         state = build_dataset(
-            loaded, num_records=num_records, sink=ParquetRowGroupSink(path=output), run=run, return_state=True
+            loaded,
+            num_records=num_records,
+            sink=ParquetRowGroupSink(path=output),
+            run=run,
+            endpoints=endpoints,
+            return_state=True,
         )
     result = finish(state)
     typer.echo(result.summary)

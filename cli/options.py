@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+    from prefect_datagen.blocks.offline_model import OfflineModel
+    from prefect_datagen.config.dataset import DatasetConfig
     from prefect_datagen.config.run import RunConfig
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the dataset.")]
@@ -20,6 +23,18 @@ Settings = Annotated[
         metavar="KEY=VALUE",
         help="Set a field of the config (columns[review].prompt=...), or of the run (run.max_retries=5). Repeatable.",
     ),
+]
+
+Offline = Annotated[
+    bool, typer.Option("--offline", help="Use the built-in offline model for every alias: no network, no key, no cost.")
+]
+Endpoint = Annotated[
+    str | None,
+    typer.Option("--endpoint", metavar="URL", help="Use this OpenAI-compatible base URL for every provider."),
+]
+ApiKeyVariable = Annotated[
+    str | None,
+    typer.Option("--api-key-env", metavar="NAME", help="With --endpoint: environment variable that holds the key."),
 ]
 
 
@@ -68,3 +83,34 @@ def make_run(settings: dict[str, Any], **options: Any) -> RunConfig:
     except ValidationError as error:
         problems = [problem.text() for problem in from_validation_error(error, ("run",), values)]
         raise ConfigError("\n".join(problems), problems=problems) from error
+
+
+def make_endpoints(
+    config: DatasetConfig, *, offline: bool, url: str | None, api_key_variable: str | None
+) -> list[ModelEndpoint | OfflineModel]:
+    """Blocks that stand for every provider that the config's models name, or none where the config's own are used.
+
+    Raises:
+        ConfigError: the options contradict each other, or the variable is not set.
+    """
+    import os
+
+    from pydantic import SecretStr
+
+    from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+    from prefect_datagen.blocks.offline_model import OfflineModel
+    from prefect_datagen.engine.errors import ConfigError
+
+    if offline and url:
+        raise ConfigError("--offline and --endpoint contradict each other: give one of them")
+    if api_key_variable and not url:
+        raise ConfigError("--api-key-env goes with --endpoint")
+    if api_key_variable and not os.environ.get(api_key_variable):
+        raise ConfigError(f"--api-key-env: the environment variable {api_key_variable} is not set")
+    names = sorted({model.provider for model in config.model_configs})
+    if offline:
+        return [OfflineModel(provider=name) for name in names]
+    if url:
+        key = SecretStr(os.environ[api_key_variable]) if api_key_variable else None
+        return [ModelEndpoint(provider=name, base_url=url, api_key=key) for name in names]
+    return []

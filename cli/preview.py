@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from prefect_datagen.cli.options import ConfigFile, NumRecords, Seed, Settings, make_run, split_settings
+from prefect_datagen.cli.options import (
+    ApiKeyVariable,
+    ConfigFile,
+    Endpoint,
+    NumRecords,
+    Offline,
+    Seed,
+    Settings,
+    make_endpoints,
+    make_run,
+    split_settings,
+)
 
 
 def preview(
@@ -15,6 +26,9 @@ def preview(
     num_records: NumRecords = 3,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per row on stdout.")] = False,
     seed: Seed = None,
+    offline: Offline = False,
+    endpoint: Endpoint = None,
+    api_key_env: ApiKeyVariable = None,
     settings: Settings = None,
 ) -> None:
     """Make a few rows of CONFIG and show them; nothing is written to disk.
@@ -33,8 +47,9 @@ def preview(
     from prefect_datagen.cli.outcome import finish
     from prefect_datagen.flows.preview import preview_dataset
 
+    endpoints = make_endpoints(loaded, offline=offline, url=endpoint, api_key_variable=api_key_env)
     with showing_progress("preview"):
-        state = preview_dataset(loaded, num_records=num_records, run=run, return_state=True)
+        state = preview_dataset(loaded, num_records=num_records, run=run, endpoints=endpoints, return_state=True)
     result = finish(state)
     if json:
         typer.echo(result.dataset.to_json(orient="records", lines=True, date_format="iso", force_ascii=False), nl=False)

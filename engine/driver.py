@@ -37,7 +37,7 @@ from prefect_datagen.engine.errors import (
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.limits import LimiterStatistics
 from prefect_datagen.engine.model_access import CellModels, ModelAccess, ModelPort, UsageCounter
-from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn, Strategy
+from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn
 from prefect_datagen.engine.retry import RetryPolicy, Tries
 from prefect_datagen.engine.row_group import WHOLE_COLUMN, CellTrace, Failure, RowGroup
 from prefect_datagen.engine.scheduler_state import (
@@ -158,8 +158,7 @@ class Driver:
         if self._ticker is None:
             self._ticker = loop.create_task(self._tick())
         for node in self.graph.nodes:
-            if node.strategy is Strategy.CELL:
-                group.open_column(node)
+            group.open_column(node)
         group.admitted = self.access.clock()
         self._groups[group.index] = group
         end = self._ends[group.index] = loop.create_future()

@@ -10,7 +10,7 @@ Two ceilings hold at once. An *alias* never has more than its `max_parallel_requ
   to about twelve). From `max(2, 10 %)` of a round on, the limit falls to what is still in flight, that is, to what the
   endpoint did accept.
 * After a clean round it grows by one; a probe that was pushed back doubles the clean rounds before the next (up to 64),
-  so an endpoint of fixed capacity is probed ever more rarely.
+  so an endpoint of fixed capacity is probed ever more rarely; after one that was not, the next follows at once.
 * When every call was pushed back and none is left in flight, nothing is sent until the time the endpoint asked for.
 
 Prior art: additive increase, multiplicative decrease (Chiu and Jain, 1989); CUBIC's plateau (RFC 9438); the decrease
@@ -57,6 +57,7 @@ class SharedLimiter:
     _refused: int = field(init=False, default=0)
     _clean_rounds: int = field(init=False, default=0)
     _probe_after: int = field(init=False, default=1)
+    _probing: bool = field(init=False, default=False)
     _pauses: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
@@ -105,6 +106,7 @@ class SharedLimiter:
                 self.decreases += 1
                 self._probe_after = min(_MAX_PROBE_ROUNDS, 2 * self._probe_after)
                 self._clean_rounds = 0
+                self._probing = False
         if self.in_flight == 0:
             self._pauses += 1
             pause = retry_after if retry_after is not None else min(_MAX_PAUSE, 0.25 * 2**self._pauses)
@@ -121,9 +123,13 @@ class SharedLimiter:
             return
         if self._refused:
             self._clean_rounds = 0
+            self._probing = False
         elif not self._slow_start:
             self._clean_rounds += 1
-            if self._clean_rounds >= self._probe_after:
+            if self._probing:
+                self._probe_after = 1
+            self._probing = self._clean_rounds >= self._probe_after
+            if self._probing:
                 self._clean_rounds = 0
                 self.limit = min(float(self.ceiling), self.limit + 1)
         self._answers = self._refused = 0

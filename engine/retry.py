@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from prefect_datagen.engine.errors import ErrorKind, ModelError
 
-_BASE = 0.5
-_LONGEST = 30.0
 _MOST_PUSH_BACKS = 200
 
 
@@ -37,10 +35,12 @@ class Tries:
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """`max_retries` quick tries after the first, then `salvage_rounds` late ones."""
+    """`max_retries` quick tries after the first, then `salvage_rounds` late ones. Delays in seconds."""
 
     max_retries: int = 3
     salvage_rounds: int = 2
+    first_delay: float = 0.5
+    longest_delay: float = 30.0
 
     def decide(self, error: ModelError, tries: Tries, rng: random.Random) -> Again | None:
         """Note the error in `tries`; the next try, or None where the cell is to be rejected."""
@@ -65,5 +65,5 @@ class RetryPolicy:
         return self._backoff(round_number + 2, rng)
 
     def _backoff(self, number: int, rng: random.Random) -> float:
-        longest: float = min(_LONGEST, _BASE * 2.0 ** (number - 1))
+        longest: float = min(self.longest_delay, self.first_delay * 2.0 ** (number - 1))
         return rng.uniform(0.0, longest)

@@ -89,6 +89,7 @@ class RowGroup:
         self.finished: dict[tuple[int, int], float] = {}  # (node, row or WHOLE_COLUMN) → time; only with tracing
         self._arrays: dict[str, pa.Array] = {}
         self._lists: dict[str, list[Any]] = {}
+        self._unmade: dict[str, tuple[pa.DataType, Any]] = {}
         self._readers: dict[str, list[tuple[str, list[Any]]]] = {}
         for name, array in columns.items():
             self._arrays[name] = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
@@ -99,21 +100,30 @@ class RowGroup:
         return len(self.keys)
 
     def open_column(self, node: ColumnNode) -> None:
-        """Make room for a column that is filled cell by cell."""
-        for name in node.produces:
-            self._lists[name] = [None] * self.rows
+        """Make room for a column that is to be filled."""
+        for name, type_ in zip(node.produces, node.types, strict=True):
+            if node.strategy is Strategy.CELL:
+                self._lists[name] = [None] * self.rows
+            else:
+                self._unmade[name] = (type_, _default(node, name))
 
     def values(self, name: str) -> list[Any]:
         """A column as Python values, shape `(rows,)`; converted once."""
         values = self._lists.get(name)
         if values is None:
-            values = self._lists[name] = self._arrays[name].to_pylist()
+            values = self._lists[name] = self.array(name).to_pylist()
         return values
 
     def array(self, name: str, type_: pa.DataType | None = None) -> pa.Array:
         """A column as an Arrow array, shape `(rows,)`."""
         array = self._arrays.get(name)
-        return pa.array(self._lists[name], type=type_) if array is None else array
+        if array is not None:
+            return array
+        if name in self._lists:
+            return pa.array(self._lists[name], type=type_)
+        # A full column that was asked for no row: all are skipped or rejected, or there is none.
+        own_type, default = self._unmade[name]
+        return pa.array([default] * self.rows, type=own_type)
 
     def inputs(self, node: ColumnNode, row: int) -> dict[str, Any]:
         """The values that a cell may read, by column name."""
@@ -129,7 +139,7 @@ class RowGroup:
 
     def skip_cell(self, node: ColumnNode, row: int) -> None:
         """Store what stands in a skipped cell."""
-        self._lists[node.name][row] = None if node.skip is None else node.skip.value
+        self._lists[node.name][row] = _default(node, node.name)
 
     def note_skips(self, node: ColumnNode, rows: Sequence[int]) -> None:
         """Take the final account of a node's skipped cells (positions)."""
@@ -145,8 +155,7 @@ class RowGroup:
             if len(rows) == self.rows:
                 self._arrays[name] = array.cast(type_)
                 continue
-            default = node.skip.value if node.skip is not None and name == node.name else None
-            values: list[Any] = [default] * self.rows
+            values: list[Any] = [_default(node, name)] * self.rows
             for row, value in zip(rows, array.to_pylist(), strict=True):
                 values[row] = value
             self._arrays[name] = pa.array(values, type=type_)
@@ -214,6 +223,11 @@ class RowGroup:
             answer=error.answer,
             values={name: plain(self.values(name)[row]) for name in names if self.values(name)[row] is not None},
         )
+
+
+def _default(node: ColumnNode, name: str) -> Any:
+    """What stands in a skipped cell of a column that the node makes."""
+    return node.skip.value if node.skip is not None and name == node.name else None
 
 
 def plain(value: Any) -> Any:
