@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 QUERY_REFERENCE = re.compile(r"\{\{\s*queries\.([A-Za-z_]\w*)\s*\}\}")
 """`{{ queries.name }}`: the rows of another query, as a relation."""
@@ -63,3 +64,31 @@ def normalise(text: str, *, dialect: str | None = None) -> str:
     while words and words[-1] == ";":
         words.pop()
     return " ".join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """`:name` in a text, from `start` to `end`, outside literals and comments."""
+
+    name: str
+    start: int
+    end: int
+
+
+def placeholders(text: str, names: frozenset[str], *, dialect: str | None = None) -> list[Placeholder]:
+    """Where `:name` stands for one of `names`. A cast (`::int`), a slice (`x[1:n]`) and quoted text are none.
+
+    Raises:
+        ValueError: the text cannot be cut into tokens.
+    """
+    found = tokens(text, dialect)
+    if found is None:
+        raise ValueError("a quote or a comment in it is never closed")
+    places = []
+    for colon, word in pairwise(found):
+        if colon.raw != ":" or word.start != colon.start + 1 or word.raw not in names:
+            continue
+        before = text[colon.start - 1 : colon.start]
+        if not (before.isalnum() or before in {"_", "]", ")", '"', "'"}):
+            places.append(Placeholder(word.raw, colon.start, word.start + len(word.raw)))
+    return places
