@@ -5,9 +5,31 @@ A *model config* gives a model an alias, its provider and its inference paramete
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
+
+MASK = "**********"
+"""Stands for a secret wherever a config is written."""
+
+_SECRET_NAME = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
+_VARIABLE_NAME = re.compile("[A-Z_][A-Z0-9_]*")
+
+
+def names_variable(text: str) -> bool:
+    """Whether a key's text is the name of an environment variable (`OPENAI_API_KEY`) rather than the key itself."""
+    return "_" in text and _VARIABLE_NAME.fullmatch(text) is not None
+
+
+def names_secret(name: str) -> bool:
+    """Whether a header or query parameter of this name holds a secret, by the look of it."""
+    return _SECRET_NAME.search(name) is not None
+
+
+def _masked(text: str) -> str:
+    """Names of variables and references to blocks say where a secret is; anything else may be one."""
+    return text if names_variable(text) or "{{" in text else MASK
 
 
 class _Config(BaseModel):
@@ -19,6 +41,12 @@ class UniformDistributionParams(_Config):
 
     low: float
     high: float
+
+    @model_validator(mode="after")
+    def _low_is_below_high(self) -> UniformDistributionParams:
+        if self.low >= self.high:
+            raise ValueError(f"low {self.low:g} is not below high {self.high:g}")
+        return self
 
 
 class UniformDistribution(_Config):
@@ -33,6 +61,16 @@ class ManualDistributionParams(_Config):
 
     values: list[float] = Field(min_length=1)
     weights: list[float] | None = None
+
+    @model_validator(mode="after")
+    def _one_weight_for_each_value(self) -> ManualDistributionParams:
+        if self.weights is None:
+            return self
+        if len(self.weights) != len(self.values):
+            raise ValueError(f"{len(self.weights)} weights for {len(self.values)} values")
+        if min(self.weights) < 0 or sum(self.weights) <= 0:
+            raise ValueError(f"weights {self.weights!r} are not shares: none below 0, and at least one above")
+        return self
 
 
 class ManualDistribution(_Config):
@@ -60,6 +98,32 @@ class ChatInferenceParameters(_InferenceParameters):
     temperature: float | Distribution | None = Field(default=None, description="A number, or drawn for each row.")
     top_p: float | Distribution | None = Field(default=None, description="A number, or drawn for each row.")
     max_tokens: int | None = Field(default=None, ge=1, description="Most tokens of one answer.")
+
+    @field_validator("temperature", "top_p", mode="before")
+    @classmethod
+    def _name_distribution(cls, value: Any) -> Any:
+        """The fields of `params` tell the two distributions apart where `distribution_type` is left out."""
+        if isinstance(value, dict) and isinstance(value.get("params"), dict) and not value.get("distribution_type"):
+            return {**value, "distribution_type": "manual" if "values" in value["params"] else "uniform"}
+        return value
+
+    @field_validator("temperature", "top_p")
+    @classmethod
+    def _within_limits(cls, value: float | Distribution | None, info: ValidationInfo) -> float | Distribution | None:
+        limit = 2.0 if info.field_name == "temperature" else 1.0
+        for number in _numbers(value):
+            if not 0 <= number <= limit:
+                raise ValueError(f"{number:g} is not from 0 to {limit:g}")
+        return value
+
+
+def _numbers(value: float | Distribution | None) -> list[float]:
+    """All that a parameter can be, at its ends."""
+    if isinstance(value, UniformDistribution):
+        return [value.params.low, value.params.high]
+    if isinstance(value, ManualDistribution):
+        return value.params.values
+    return [] if value is None else [value]
 
 
 class EmbeddingInferenceParameters(_InferenceParameters):
@@ -101,15 +165,47 @@ class ModelConfig(_Config):
     rpm: int | None = Field(default=None, ge=1, description="Most requests per minute.")
     tpm: int | None = Field(default=None, ge=1, description="Most tokens per minute.")
 
+    @field_validator("inference_parameters", mode="before")
+    @classmethod
+    def _name_generation_type(cls, value: Any) -> Any:
+        """Chat where `generation_type` is left out, unless a field says that embeddings are meant."""
+        if isinstance(value, dict) and not value.get("generation_type"):
+            embeds = "encoding_format" in value or "dimensions" in value
+            return {**value, "generation_type": "embedding" if embeds else "chat-completion"}
+        return value
+
 
 class ModelProvider(_Config):
-    """An endpoint. `api_key` is the name of an environment variable or a `{{ $block }}` reference, never logged."""
+    """An endpoint. A key that stands here literally works, and is masked wherever the config is written or shown."""
 
     name: str = Field(min_length=1)
     endpoint: str = Field(default="", description="Base URL, such as http://127.0.0.1:8000/v1.")
     provider_type: str = Field(default="openai", description="`openai` (any OpenAI-compatible endpoint) or `offline`.")
-    api_key: str | None = Field(default=None, description="Name of the environment variable that holds the key.")
-    extra_body: dict[str, Any] | None = None
-    extra_headers: dict[str, str] | None = None
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="Name of the environment variable that holds the key, such as OPENAI_API_KEY.",
+    )
+    extra_body: dict[str, Any] | None = Field(default=None, description="Fields added to each request's body.")
+    extra_headers: dict[str, str] | None = Field(
+        default=None,
+        repr=False,
+        description="Headers added to each request; one that holds a secret may name an environment variable.",
+    )
     connect_timeout: float = Field(default=10.0, gt=0, description="Seconds to open a connection.")
     read_timeout: float = Field(default=120.0, gt=0, description="Seconds without a byte.")
+
+    @field_validator("provider_type")
+    @classmethod
+    def _lower(cls, value: str) -> str:
+        return value.lower()
+
+    @field_serializer("api_key")
+    def _mask_key(self, value: str | None) -> str | None:
+        return None if value is None else _masked(value)
+
+    @field_serializer("extra_headers")
+    def _mask_headers(self, value: dict[str, str] | None) -> dict[str, str] | None:
+        if value is None:
+            return None
+        return {name: _masked(text) if names_secret(name) else text for name, text in value.items()}

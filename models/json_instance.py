@@ -32,9 +32,12 @@ def json_instance(schema: Schema | bool, *, seed: int) -> Any:
     """A value that fits `schema`, the same for the same seed.
 
     Raises:
-        SchemaError: no value can be made.
+        SchemaError: no value can be made, or it is not a JSON schema.
     """
-    return _Walk(schema, Dice(seed)).value(schema, 0)
+    try:
+        return _Walk(schema, Dice(seed)).value(schema, 0)
+    except (AttributeError, KeyError, TypeError, re.error) as error:  # keywords that hold values of another type
+        raise SchemaError(f"not a JSON schema: {type(error).__name__}: {error}") from error
 
 
 class _Walk:
@@ -79,24 +82,27 @@ class _Walk:
             elif "allOf" in schema:
                 parts = schema["allOf"]
                 schema = {key: value for key, value in schema.items() if key != "allOf"}
-                for part in parts:
+                for part in _schemas(parts, "allOf"):
                     schema = _merge(schema, self._flatten(part, depth))
             elif "anyOf" in schema or "oneOf" in schema:
                 keyword = "anyOf" if "anyOf" in schema else "oneOf"
                 rest = {key: value for key, value in schema.items() if key != keyword}
-                schema = _merge(rest, self._alternative(_not_empty(schema[keyword], keyword), depth))
+                schema = _merge(rest, self._alternative(_schemas(schema[keyword], keyword), depth))
             else:
                 return schema
         raise SchemaError("`$ref`, `allOf`, `anyOf` and `oneOf` of the schema lead round in a circle")
 
     def _alternative(self, branches: list[Schema], depth: int) -> Schema:
-        """Rarely null, unless that is how a recursion ends; a branch with a pattern only where there is no other."""
+        """Rarely null, unless that is how a recursion ends; text only where it can be made up and is meant."""
         nulls = [branch for branch in branches if branch.get("type") == "null"]
         if nulls and (depth >= _DEEP or self._dice.below(8) == 0):
             return nulls[0]
         values = [branch for branch in branches if branch.get("type") != "null"]
         if depth >= _DEEP:
             values = [branch for branch in values if not _is_nested(branch)] or values
+        # `number or string` is how pydantic writes a decimal: digits are meant.
+        if any(branch.get("type") in {"integer", "number"} for branch in values):
+            values = [branch for branch in values if branch.get("type") != "string"]
         easy = [branch for branch in values if "pattern" not in branch]
         return self._dice.pick(easy or values or branches)
 
@@ -138,7 +144,8 @@ class _Walk:
         fewest: int = schema.get("minProperties", 0)
         if isinstance(others, dict) and not properties and depth < _DEEP:
             fewest = max(fewest, 2)
-        names = schema.get("propertyNames", {}).get("enum") or [f"item_{number + 1}" for number in range(fewest)]
+        names = self._flatten(schema.get("propertyNames", {}), depth).get("enum")
+        names = names or [f"item_{number + 1}" for number in range(fewest)]
         for name in names:
             if len(made) >= fewest:
                 break
@@ -258,6 +265,14 @@ def _fits_number(value: float, schema: Schema) -> bool:
 
 def _is_nested(branch: Schema) -> bool:
     return "$ref" in branch or branch.get("type") in {"object", "array"}
+
+
+def _schemas(parts: list[Schema | bool], keyword: str) -> list[Schema]:
+    """The parts as objects: `true` is the same as the empty one; `false` among alternatives is none."""
+    if keyword == "allOf" and False in parts:
+        raise SchemaError("`false` among `allOf` allows no value")
+    objects = [{} if part is True else part for part in parts if part is not False]
+    return _not_empty(objects, keyword)
 
 
 def _not_empty(options: list[Any], keyword: str) -> list[Any]:

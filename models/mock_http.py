@@ -7,6 +7,7 @@ client has to be tested against. Callbacks instead of one task per request also 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import struct
 from collections import deque
@@ -17,6 +18,7 @@ from typing import cast
 import httptools
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
+_numbers = itertools.count(1)
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
@@ -34,6 +36,11 @@ class Exchange:
         self.done = False
         self.keep_alive = True
         self.on_closed: Callable[[], None] | None = None
+
+    @property
+    def connection_number(self) -> int:
+        """Number of the connection it came on, from 1."""
+        return self._connection.number
 
     def respond(
         self,
@@ -66,6 +73,7 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, handle: Callable[[Exchange], None], connections: set[HttpConnection]) -> None:
         self._handle = handle
         self._connections = connections
+        self.number = next(_numbers)
         self._parser = httptools.HttpRequestParser(self)
         self._waiting: deque[Exchange] = deque()  # pipelined requests: answered in the order they came
         self._transport: asyncio.Transport | None = None
@@ -107,9 +115,9 @@ class HttpConnection(asyncio.Protocol):
         self._chunks = []
 
     def on_url(self, url: bytes) -> None:
-        """Method and path; the query is not used by any route."""
+        """Method and path; the query is not used by any route, the host (sent through a proxy) neither."""
         assert self._receiving is not None
-        self._receiving.path = url.split(b"?", 1)[0].decode("latin-1")
+        self._receiving.path = httptools.parse_url(url).path.decode("latin-1")
         self._receiving.method = self._parser.get_method().decode("latin-1")
 
     def on_header(self, name: bytes, value: bytes) -> None:

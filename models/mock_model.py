@@ -234,6 +234,7 @@ class MockModel:
     def _log(self, call: _Call) -> dict[str, Any]:
         headers = call.exchange.headers.items()
         return call.recorder.log_arrival(
+            connection=call.exchange.connection_number,
             path=call.exchange.path,
             model=str(call.body.get("model", "")),
             prompt=call.prompt,

@@ -63,7 +63,9 @@ async def serve(
             connection.abort()
 
 
-def run(behaviour: MockBehaviour, *, host: str, port: int, on_listen: Callable[[str], None], until_eof: bool) -> None:
+def run(
+    behaviour: MockBehaviour, *, host: str, port: int, on_listen: Callable[[str], None], until_eof: bool = False
+) -> None:
     """Serve in this thread until SIGINT or SIGTERM; with `until_eof` until standard input ends, too.
 
     Raises:

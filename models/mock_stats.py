@@ -51,6 +51,7 @@ class LoggedRequest(_Report):
     finished: int | None = Field(default=None, description="Number of the finish; null while in flight.")
     arrived_at: float = Field(description="Seconds since the epoch.")
     finished_at: float | None = None
+    connection: int = Field(description="Number of the TCP connection it came on.")
     path: str
     model: str
     prompt: str = Field(description="Text of all messages (or inputs), one after the other.")

@@ -1,0 +1,123 @@
+"""From provider configs to clients: where keys come from, and which client speaks to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from pydantic import SecretStr
+
+from prefect_datagen.engine.chat import ChatClient
+from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.models.config import MASK, ModelConfig, ModelProvider, names_secret, names_variable
+from prefect_datagen.models.offline import OfflineClient
+
+OFFLINE_PROVIDER = ModelProvider(name="offline", provider_type="offline")
+"""What the provider name `offline` means where no provider of that name is configured."""
+
+
+def resolve_api_key(provider: ModelProvider, environ: Mapping[str, str]) -> SecretStr | None:
+    """The key of a provider: `api_key` names a variable of `environ`, or is the key itself.
+
+    Returns:
+        The key without blanks around it; None where the provider needs none.
+
+    Raises:
+        ConfigError: the variable is not set, or what stands there is a mask or a reference that nobody resolved.
+    """
+    if provider.api_key is None:
+        return None
+    return _resolve(provider.api_key, f"provider {provider.name!r}: api_key", environ)
+
+
+def make_client(
+    provider: ModelProvider, *, api_key: SecretStr | None = None, environ: Mapping[str, str] | None = None
+) -> ChatClient:
+    """The client that speaks to a provider. No connection is opened before the first call.
+
+    Args:
+        provider: the endpoint's config; its `api_key` is not looked at here.
+        api_key: what `resolve_api_key` gave, or a block.
+        environ: where variables are that headers name.
+
+    Raises:
+        ConfigError: an unknown provider type, an endpoint that is no URL, or a header that cannot be sent.
+    """
+    if provider.provider_type == "offline":
+        return OfflineClient()
+    if provider.provider_type != "openai":
+        raise ConfigError(
+            f"provider {provider.name!r}: provider_type {provider.provider_type!r} is not supported; "
+            "`openai` serves every OpenAI-compatible endpoint, `offline` needs none"
+        )
+    # aiohttp takes a quarter of a second to import, which a build with the offline model need not spend.
+    from prefect_datagen.models.openai import OpenAIClient
+
+    headers = {}
+    for name, value in (provider.extra_headers or {}).items():
+        headers[name] = value
+        if names_secret(name):
+            where = f"provider {provider.name!r}: extra_headers.{name}"
+            headers[name] = _resolve(value, where, environ or {}).get_secret_value()
+    try:
+        return OpenAIClient(
+            provider.endpoint,
+            api_key=api_key,
+            extra_headers=headers,
+            extra_body=provider.extra_body,
+            connect_timeout=provider.connect_timeout,
+            read_timeout=provider.read_timeout,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"provider {provider.name!r}: {error}") from error
+
+
+def make_clients(
+    models: Iterable[ModelConfig],
+    providers: Iterable[ModelProvider],
+    *,
+    environ: Mapping[str, str],
+    keys: Mapping[str, SecretStr] | None = None,
+) -> dict[str, ChatClient]:
+    """One client for each provider that the models name, by the provider's name.
+
+    Args:
+        models: model configs; providers that none of them names need no key.
+        providers: provider configs; `offline` is known without one.
+        environ: where variables are that `api_key` and headers name.
+        keys: keys by provider that come from elsewhere, such as a block; they win.
+
+    Raises:
+        ConfigError: as `make_client` and `resolve_api_key`, or a provider is not configured; `problems` lists all.
+    """
+    known = {OFFLINE_PROVIDER.name: OFFLINE_PROVIDER} | {provider.name: provider for provider in providers}
+    clients: dict[str, ChatClient] = {}
+    problems: list[str] = []
+    for name in dict.fromkeys(model.provider for model in models):
+        try:
+            if name not in known:
+                raise ConfigError(f"provider {name!r} is not configured (known: {', '.join(sorted(known))})")
+            key = (keys or {}).get(name) or resolve_api_key(known[name], environ)
+            clients[name] = make_client(known[name], api_key=key, environ=environ)
+        except ConfigError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise ConfigError("; ".join(problems), problems=problems)
+    return clients
+
+
+def _resolve(text: str, where: str, environ: Mapping[str, str]) -> SecretStr:
+    """A secret from the variable that `text` names, or `text` itself. No message shows it."""
+    if text in environ:
+        secret = environ[text].strip()
+        if not secret:
+            raise ConfigError(f"{where}: the environment variable {text} is empty")
+        return SecretStr(secret)
+    if names_variable(text):
+        raise ConfigError(f"{where}: the environment variable {text} is not set")
+    if text == MASK:
+        raise ConfigError(f"{where} was masked when this config was written: name an environment variable there")
+    if "{{" in text:
+        raise ConfigError(
+            f"{where}: {text!r} refers to a block; such references are resolved by Prefect in deployments"
+        )
+    return SecretStr(text.strip())

@@ -1,0 +1,65 @@
+"""The offline model: built in, deterministic, no network, no key. What it writes is plainly labelled as made up."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
+from prefect_datagen.engine.errors import ErrorKind, ModelError
+from prefect_datagen.models.answers import answer_chat, request_digest
+from prefect_datagen.models.json_instance import SchemaError
+
+
+class OfflineClient:
+    """A `ChatClient` whose answers are a function of the request: the same as the mock model server's.
+
+    Args:
+        latency_ms: milliseconds that each call takes.
+    """
+
+    def __init__(self, *, latency_ms: float = 0.0) -> None:
+        self._latency = latency_ms / 1000
+
+    @property
+    def endpoint(self) -> str:
+        """There is none; limits are shared by this name."""
+        return "offline"
+
+    def __repr__(self) -> str:
+        return f"OfflineClient(latency_ms={self._latency * 1000:g})"
+
+    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:  # noqa: ASYNC109
+        """Make up the answer. Tokens are `estimate_tokens` of the prompt and of the answer.
+
+        Raises:
+            ModelError: permanent, where nothing can be made up for the schema asked for; retryable, where the latency
+                is above `timeout`.
+        """
+        if timeout is not None and self._latency > timeout:
+            await asyncio.sleep(timeout)
+            raise ModelError(
+                f"timeout at the offline model: no answer within {timeout:g} s",
+                kind=ErrorKind.RETRYABLE,
+                reason="timeout",
+                endpoint=self.endpoint,
+            )
+        await asyncio.sleep(self._latency)  # with 0, too: others get their turn between two answers
+        body = request.body()
+        try:
+            made = answer_chat(body, digest=request_digest(body))
+        except SchemaError as error:
+            raise ModelError(
+                f"the offline model cannot answer: {error}",
+                kind=ErrorKind.PERMANENT,
+                reason="unsupported schema",
+                endpoint=self.endpoint,
+            ) from error
+        return ChatAnswer(
+            text=made.text,
+            input_tokens=made.input_tokens,
+            output_tokens=made.output_tokens,
+            finish_reason=made.finish_reason,
+        )
+
+    async def aclose(self) -> None:
+        """Nothing to close."""
