@@ -172,7 +172,7 @@ def draw_histogram(config: HistogramConfig, table: pa.Table, *, width: float) ->
     height = chart_height(width)
     up = number_axis(counts, count=4, zero=True)
     frame = frame_of(up, width, 8.0, height)
-    along = exact_axis(edges[0][0], edges[-1][1], count=max(3, int(width / 110)), scale=scale, format_=config.format)
+    along = exact_axis(edges[0][0], edges[-1][1], count=max(3, int(width / 80)), scale=scale, format_=config.format)
     parts = [axis_up(up, frame), axis_along(along, frame)]
     for (low, high), count in zip(edges, counts, strict=True):
         left, right = along.place(low, frame.left, frame.right), along.place(high, frame.left, frame.right)

@@ -72,15 +72,16 @@ def variables(theme: Theme) -> str:
 
 
 def picture_styles(theme: Theme) -> str:
-    """The style sheet of an SVG that stands alone."""
+    """The style sheet of an SVG that stands alone. `own` is what is drawn here; what Vega drew has its own colours."""
     rules = [
-        f"text{{font-family:{FONT};font-size:12px;fill:{theme.text}}}",
-        f".muted{{fill:{theme.muted}}}",
-        ".strong{font-weight:600}.title{font-size:15px;font-weight:600}.heading{font-size:18px;font-weight:600}",
-        ".report-title{font-size:24px;font-weight:700}.kpi{font-size:30px;font-weight:700}",
+        f".page{{fill:{theme.background}}}.card{{fill:{theme.surface};stroke:{theme.line}}}",
+        f".own text{{font-family:{FONT};font-size:12px;fill:{theme.text}}}",
+        f".own .muted{{fill:{theme.muted}}}.own .good{{fill:{theme.good}}}.own .bad{{fill:{theme.bad}}}",
+        ".own .strong{font-weight:600}.own .title{font-size:15px;font-weight:600}",
+        ".own .heading{font-size:18px;font-weight:600}.own .report-title{font-size:24px;font-weight:700}",
+        ".own .kpi{font-size:30px;font-weight:700}",
         f".grid{{stroke:{theme.line};stroke-width:1}}.axis{{stroke:{theme.muted};stroke-width:1}}",
-        f".background{{fill:{theme.background}}}.card{{fill:{theme.surface};stroke:{theme.line}}}",
-        f".good{{fill:{theme.good}}}.bad{{fill:{theme.bad}}}.error{{fill:none;stroke:{theme.bad}}}",
+        f".error{{fill:none;stroke:{theme.bad}}}",
     ]
     for number, colour in enumerate(theme.series, start=1):
         rules.append(f".f{number}{{fill:{colour}}}.l{number}{{stroke:{colour};fill:none;stroke-width:2}}")

@@ -47,7 +47,7 @@ def kpi_picture(config: KpiConfig, table: pa.Table, *, width: float) -> Drawing:
     if small:
         kind = ("good" if good else "bad") if change else "muted"
         content += text(shortened(small, width), 0, 58, class_=kind)
-    return Drawing(content, width, 66)
+    return Drawing(content, width, 66 if small else 44)
 
 
 def _kpi(config: KpiConfig, table: pa.Table) -> tuple[str, str, bool, str]:
@@ -103,7 +103,7 @@ def table_picture(config: TableConfig, table: pa.Table, *, width: float) -> Draw
     found = columns(table.slice(0, limit), config.columns or table.column_names)
     if not found:
         return Drawing("", width, 0)
-    shown = [[show(value, config.formats.get(each.name)) for value in each.values] for each in found]
+    shown = [[_shown(value, config.formats.get(each.name)) for value in each.values] for each in found]
     heads = [config.labels.get(each.name, each.name) for each in found]
     rooms = _rooms([max(map(text_width, [head, *cells])) + 18 for head, cells in zip(heads, shown, strict=True)], width)
     parts = []
@@ -147,8 +147,15 @@ def data_table(name: str, table: pa.Table) -> str:
     return element("details", summary + table_html(config, table), class_="chart-rows")
 
 
+def _shown(value: Any, format_: str | None) -> str:
+    """A value in a table: as it is unless a format was asked for, because a number may be a name or a year."""
+    if format_ is None and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return format(value, ".10g") if isinstance(value, float) else str(value)
+    return show(value, format_)
+
+
 def _cell(value: Any, format_: str | None) -> str:
-    shown = show(value, format_)
+    shown = _shown(value, format_)
     if value is None:
         return element("span", MISSING, class_="missing", aria_label="missing")
     if len(shown) <= LONG_TEXT:

@@ -118,8 +118,8 @@ def _points(config: PointConfig, table: pa.Table) -> Spec:
     names = [config.x, config.y, *(name for name in (config.color, config.size) if name), *config.tooltip]
     found = {column.name: column for column in columns(table, list(dict.fromkeys(names)))}
     encoding: Spec = {
-        "x": _field(found[config.x], scale={"zero": False}),
-        "y": _field(found[config.y], scale={"zero": False}),
+        "x": _field(found[config.x], title=config.x, scale={"zero": False}),
+        "y": _field(found[config.y], title=config.y, scale={"zero": False}),
         "tooltip": [{"field": _path(name), "type": found[name].scale.value, "title": name} for name in found],
     }
     if config.color:
