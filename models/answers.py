@@ -24,8 +24,9 @@ CHARACTERS_PER_TOKEN = 4
 """A rule of thumb for English text. Real tokenizers differ by model; this needs none of them."""
 
 _QUOTED_CHARACTERS = 60
-_FENCE = re.compile(r"```([A-Za-z][\w:+#.-]*)")
-_SCHEMA_IN_TEXT = re.compile(r"\{[^{}]*\"(?:properties|\$defs|\$ref|enum)\"\s*:")
+_ASKED_FENCE = re.compile(r"```([A-Za-z][\w:+#.-]*)[^\n`]*\Z")
+_JSON_MARKS = re.compile(r'\\.|["{}]')
+_JSON_OBJECT = re.compile(r'\{\s*"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +67,8 @@ def content_text(content: Any) -> str:
 def answer_chat(body: Mapping[str, Any], *, digest: bytes) -> MadeUpAnswer:
     """The answer to the body of `POST /chat/completions`.
 
-    JSON where the request asks for a schema (natively, or written out in the prompt), a piece of code where the prompt
-    names a fenced block such as ```` ```sql ````, sentences otherwise.
+    JSON where the request asks for a schema (natively, or written out in the prompt), a piece of code where the last
+    line of a message names a fence such as ```` ```sql ```` and does not close it, sentences otherwise.
 
     Raises:
         SchemaError: nothing can be made up for the schema that was asked for.
@@ -77,13 +78,12 @@ def answer_chat(body: Mapping[str, Any], *, digest: bytes) -> MadeUpAnswer:
     dice = Dice(seed)
     finish_reason = "stop"
     schema = _native_schema(body)
-    fence = None if schema is not None or "```" not in prompt else _FENCE.search(prompt)
     if schema is not None:
         text = _json(schema, seed)
     elif (written := _written_schema(prompt)) is not None:
         text = f"```json\n{_json(written, seed)}\n```"
-    elif fence is not None and fence[1].lower() != "json":
-        text = _code(fence[1], dice)
+    elif "```" in prompt and (language := _asked_language(body["messages"])) is not None:
+        text = _code(language, dice)
     else:
         text = _prose(body, digest, dice)
         most = body.get("max_completion_tokens") or body.get("max_tokens")
@@ -143,30 +143,46 @@ def _native_schema(body: Mapping[str, Any]) -> Schema | None:
 
 
 def _written_schema(prompt: str) -> Schema | None:
-    """A JSON schema that stands in the prompt, for endpoints that do not take one natively."""
-    if '"' not in prompt:
+    """The last JSON schema that stands in the prompt, for endpoints that do not take one natively."""
+    if '"properties"' not in prompt and '"type"' not in prompt:
         return None
-    start = _SCHEMA_IN_TEXT.search(prompt)
-    if start is None:
-        return None
-    text, depth, quoted = prompt[start.start() :], 0, False
-    for match in re.finditer(r'\\.|["{}]', text):
-        mark = match[0]
-        if mark == '"':
+    found, position = None, 0
+    while (start := _JSON_OBJECT.search(prompt, position)) is not None:
+        end = _end_of_object(prompt, start.start())
+        found = _parsed_schema(prompt[start.start() : end]) or found
+        position = end
+    return found
+
+
+def _end_of_object(text: str, start: int) -> int:
+    """Where the braces opened at `start` are closed; the end of the text if they are not."""
+    depth, quoted = 0, False
+    for match in _JSON_MARKS.finditer(text, start):
+        if match[0] == '"':
             quoted = not quoted
-        elif not quoted and mark in "{}":
-            depth += 1 if mark == "{" else -1
+        elif not quoted and match[0] in "{}":
+            depth += 1 if match[0] == "{" else -1
             if depth == 0:
-                return _parsed_schema(text[: match.end()])
-    return None
+                return match.end()
+    return len(text)
 
 
 def _parsed_schema(text: str) -> Schema | None:
+    """The schema of an object or array, or None: other JSON in a prompt is data."""
     try:
-        schema = orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
         return None
-    return schema if isinstance(schema, dict) else None
+    shaped = isinstance(value.get("properties"), dict) or isinstance(value.get("$defs"), dict)
+    return value if shaped or value.get("type") in ("object", "array") else None
+
+
+def _asked_language(messages: list[Mapping[str, Any]]) -> str | None:
+    for message in reversed(messages):
+        asked = _ASKED_FENCE.search(content_text(message.get("content")))
+        if asked is not None and message.get("role") != "assistant":
+            return asked[1]
+    return None
 
 
 def _code(language: str, dice: Dice) -> str:
@@ -187,6 +203,12 @@ _CODE: dict[str, tuple[str, str]] = {
     "java": ("//", "class Answer {{\n    int value = {number};\n}}"),
     "c": ("//", "int answer(void) {{ return {number}; }}"),
     "cpp": ("//", "int answer() {{ return {number}; }}"),
+    "csharp": ("//", "int answer = {number};"),
+    "kotlin": ("//", "val answer = {number}"),
+    "php": ("//", "$answer = {number};"),
+    "scala": ("//", "val answer = {number}"),
+    "swift": ("//", "let answer = {number}"),
+    "cobol": ("*>", "    DISPLAY {number}."),
 }
 
 

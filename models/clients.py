@@ -24,7 +24,7 @@ def resolve_api_key(provider: ModelProvider, environ: Mapping[str, str]) -> Secr
     Raises:
         ConfigError: the variable is not set, or what stands there is a mask or a reference that nobody resolved.
     """
-    if provider.api_key is None:
+    if provider.api_key is None or not provider.api_key.strip():
         return None
     return _resolve(provider.api_key, f"provider {provider.name!r}: api_key", environ)
 

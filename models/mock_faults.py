@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -73,8 +74,10 @@ def retry_headers(behaviour: MockBehaviour) -> dict[str, str]:
     return {"retry-after": f"{seconds:g}"}
 
 
-def send_fault(exchange: Exchange, code: str, *, answer: dict[str, Any], behaviour: MockBehaviour) -> int | None:
-    """Carry out a fault other than `bad-json`; `answer` is the chat completion that would have been sent.
+def send_fault(
+    exchange: Exchange, code: str, *, make_answer: Callable[[], dict[str, Any]], behaviour: MockBehaviour
+) -> int | None:
+    """Carry out a fault other than `bad-json`; `make_answer` gives what would have been sent.
 
     Returns:
         The HTTP status that was sent; None for `hang` and `reset`.
@@ -94,7 +97,7 @@ def send_fault(exchange: Exchange, code: str, *, answer: dict[str, Any], behavio
     elif code == "wrong-shape":
         exchange.respond(200, b'{"result": {"text": "not a chat completion"}}')
     else:
-        _send_broken_answer(exchange, code, answer)
+        _send_broken_answer(exchange, code, make_answer())
     return 200
 
 

@@ -84,7 +84,7 @@ class HttpConnection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Register for `close_all`."""
+        """Join the connections that the server knows."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's do not inherit from it
         self._connections.add(self)
 

@@ -11,12 +11,13 @@ import hmac
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import orjson
 
-from prefect_datagen.engine.errors import DatagenError
 from prefect_datagen.models import answers
+from prefect_datagen.models.json_instance import SchemaError
 from prefect_datagen.models.mock_behaviour import CannedAnswer, MockBehaviour
 from prefect_datagen.models.mock_faults import FaultPlan, error_body, retry_headers, send_fault
 from prefect_datagen.models.mock_http import Exchange, HttpConnection
@@ -167,29 +168,35 @@ class MockModel:
             call.recorder.fault(fault)
             return
         self._recorder.stop()
-        canned = next((canned for pattern, canned in self._canned if pattern.search(call.prompt)), None)
-        if fault is None and self._behaviour.refuse_response_format and "response_format" in call.body:
+        try:
+            self._reply(call, fault)
+        except SchemaError as error:
+            call.exchange.respond(400, error_body(400, f"response_format: {error}"))
+            self._count(call, "400", status=400)
+
+    def _reply(self, call: _Call, fault: str | None) -> None:
+        if fault is not None and fault != "bad-json":
+            make_answer = partial(self._answer_to[call.exchange.path], call)
+            status = send_fault(call.exchange, fault, make_answer=make_answer, behaviour=self._behaviour)
+            self._count(call, fault, status=status)
+        elif self._behaviour.refuse_response_format and "response_format" in call.body:
             message = "'response_format' of type 'json_schema' is not supported by this model"
             call.exchange.respond(400, error_body(400, message, param="response_format"))
             self._count(call, "400", status=400)
-        elif fault is None and canned is not None:
+        elif (canned := self._canned_answer(call)) is not None:
             self._send_canned(call, canned)
         else:
-            self._send(call, fault)
+            self._send(call, unfit=fault == "bad-json")
 
-    def _send(self, call: _Call, fault: str | None) -> None:
-        try:
-            answer = self._answer_to[call.exchange.path](call)
-        except DatagenError as error:
-            call.exchange.respond(400, error_body(400, f"response_format: {error}"))
-            self._count(call, "400", status=400)
-            return
-        if fault is not None and fault != "bad-json":
-            status = send_fault(call.exchange, fault, answer=answer, behaviour=self._behaviour)
-            self._count(call, fault, status=status)
-            return
-        if fault == "bad-json":
-            call.recorder.fault(fault)
+    def _canned_answer(self, call: _Call) -> CannedAnswer | None:
+        if "messages" not in call.body:
+            return None
+        return next((canned for pattern, canned in self._canned if pattern.search(call.prompt)), None)
+
+    def _send(self, call: _Call, *, unfit: bool) -> None:
+        answer = self._answer_to[call.exchange.path](call)
+        if unfit:
+            call.recorder.fault("bad-json")
             for choice in answer.get("choices", ()):
                 choice["message"]["content"] = answers.unfit_json(call.body, digest=call.digest)
         call.exchange.respond(200, orjson.dumps(answer))
@@ -198,12 +205,15 @@ class MockModel:
     def _send_canned(self, call: _Call, canned: CannedAnswer) -> None:
         if canned.body is not None:
             call.exchange.respond(canned.status, canned.body.encode(), headers=canned.headers)
-            self._count(call, str(canned.status), status=canned.status)
+            call.recorder.sent(canned.status)
+            self._log_finish(call, str(canned.status))
             return
-        answer = self._chat(call)
-        answer["choices"][0]["message"] = {"role": "assistant", **(canned.message or {})}
+        message = {"role": "assistant", **(canned.message or {})}
+        output_tokens = answers.estimate_tokens(answers.content_text(message.get("content")))
+        usage = _usage(answers.estimate_tokens(call.prompt), output_tokens)
+        answer = _completion(call, message=message, finish_reason="stop", usage=usage)
         call.exchange.respond(canned.status, orjson.dumps(answer), headers=canned.headers)
-        self._count_answer(call, answer["usage"])
+        self._count_answer(call, usage)
 
     def _left(self, call: _Call) -> None:
         """The caller closed the connection before the answer."""
@@ -211,8 +221,7 @@ class MockModel:
             call.timer.cancel()
         self._recorder.stop()
         call.recorder.disconnect()
-        if call.record is not None:
-            call.recorder.log_finish(call.record, "disconnected")
+        self._log_finish(call, "disconnected")
 
     # Counting
 
@@ -220,16 +229,18 @@ class MockModel:
         call.recorder.fault(outcome)
         if status is not None:
             call.recorder.sent(status)
-        if call.record is not None:
-            call.recorder.log_finish(call.record, outcome)
+        self._log_finish(call, outcome)
 
     def _count_answer(self, call: _Call, usage: dict[str, int]) -> None:
         call.recorder.sent(200)
         call.recorder.answered(
             call.digest, input_tokens=usage["prompt_tokens"], output_tokens=usage["completion_tokens"]
         )
+        self._log_finish(call, "200")
+
+    def _log_finish(self, call: _Call, outcome: str) -> None:
         if call.record is not None:
-            call.recorder.log_finish(call.record, "200")
+            call.recorder.log_finish(call.record, outcome)
 
     def _log(self, call: _Call) -> dict[str, Any]:
         headers = call.exchange.headers.items()
@@ -252,14 +263,8 @@ class MockModel:
         message: dict[str, Any] = {"role": "assistant", "content": made.text}
         if self._behaviour.reasoning is not None:
             message[self._behaviour.reasoning] = f"{LABEL} Thinking about {call.digest[:3].hex()}."
-        return {
-            "id": f"chatcmpl-{call.digest.hex()}",
-            "object": "chat.completion",
-            "created": int(time.time()),
-            "model": call.body.get("model"),
-            "choices": [{"index": 0, "message": message, "finish_reason": made.finish_reason}],
-            "usage": _usage(made.input_tokens, made.output_tokens),
-        }
+        usage = _usage(made.input_tokens, made.output_tokens)
+        return _completion(call, message=message, finish_reason=made.finish_reason, usage=usage)
 
     def _embeddings(self, call: _Call) -> dict[str, Any]:
         texts = _texts(call.body["input"])
@@ -283,6 +288,17 @@ class MockModel:
             "data": [{"b64_json": answers.image_base64(call.digest)} for _ in range(count)],
             "usage": _usage(answers.estimate_tokens(call.prompt), 0),
         }
+
+
+def _completion(call: _Call, *, message: dict[str, Any], finish_reason: str, usage: dict[str, int]) -> dict[str, Any]:
+    return {
+        "id": f"chatcmpl-{call.digest.hex()}",
+        "object": "chat.completion",
+        "created": int(time.time()),
+        "model": call.body.get("model"),
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        "usage": usage,
+    }
 
 
 def _usage(input_tokens: int, output_tokens: int) -> dict[str, int]:
@@ -322,3 +338,7 @@ def _check_body(path: str, body: Any) -> None:
             raise ValueError("`input` is neither text nor a list of texts")
     elif not isinstance(body.get("prompt"), str):
         raise ValueError("`prompt` is not text")
+    for name, most in (("dimensions", 8192), ("n", 10)):
+        number = body.get(name)
+        if number is not None and not (isinstance(number, int) and 1 <= number <= most):
+            raise ValueError(f"`{name}` {number!r} is not from 1 to {most}")

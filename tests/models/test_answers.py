@@ -86,8 +86,23 @@ def test_a_schema_written_in_the_prompt_is_answered_with_fenced_json_that_fits(s
     jsonschema.validate(orjson.loads(text.removeprefix("```json\n").removesuffix("\n```")), SCHEMA)
 
 
-@pytest.mark.parametrize("prompt", ['{"properties": ', '{"enum": oops}', 'say "hello"', '{"a": {"b": 1}}'])
-def test_what_is_no_schema_gets_sentences(prompt: str) -> None:
+def test_of_several_schemas_in_the_prompt_the_last_one_counts() -> None:
+    wanted = {"type": "array", "items": {"type": "object", "properties": {"x": {"const": 7}}}, "minItems": 1}
+    text = answer(body(f"{orjson.dumps(SCHEMA).decode()} {orjson.dumps(wanted).decode()} {{'a': 1}}")).text
+    assert {"x": 7} in orjson.loads(text.removeprefix("```json\n").removesuffix("\n```"))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        '{"properties": ',
+        '{"properties": oops}',
+        'say "properties"',
+        '{"type": "review", "a": {"b": 1}}',
+        "Explain this:\n```python\nx = 1\n```\nin words",
+    ],
+)
+def test_what_asks_for_neither_json_nor_code_gets_sentences(prompt: str) -> None:
     assert answer(body(prompt)).text.startswith("[offline model]")
 
 
@@ -98,6 +113,12 @@ def test_a_named_fence_is_answered_with_labelled_code(language: str) -> None:
     assert first == f"```{language}"
     assert "[offline model]" in second
     assert text.endswith("\n```")
+
+
+def test_code_is_asked_for_in_a_correction_too() -> None:
+    asked = body("Answer in one fenced block that starts with ```sql")
+    asked["messages"] += [{"role": "assistant", "content": "no"}, {"role": "user", "content": "There is no code."}]
+    assert answer(asked).text.startswith("```sql\n")
 
 
 def test_python_code_is_python() -> None:

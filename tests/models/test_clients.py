@@ -36,6 +36,7 @@ def model(name: str) -> ModelConfig:
 
 def test_a_key_comes_from_the_variable_that_is_named_or_is_given_literally() -> None:
     assert resolve_api_key(provider(), {}) is None
+    assert resolve_api_key(provider(api_key=" "), {}) is None
     named = resolve_api_key(provider(api_key="THE_KEY"), {"THE_KEY": f" {KEY}\n"})
     small = resolve_api_key(provider(api_key="the_key"), {"the_key": KEY})
     literal = resolve_api_key(provider(api_key=KEY), {})

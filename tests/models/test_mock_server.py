@@ -187,6 +187,15 @@ def test_a_wrong_key_is_refused_and_the_key_is_not_shown(started: MockServer) ->
     assert b"s3cret" not in control
 
 
+@pytest.mark.parametrize("errors", [[], ["empty"]])
+def test_a_schema_that_cannot_be_answered_gets_400(started: MockServer, errors: list[str]) -> None:
+    server = started.become(errors=errors)
+    wanted = {"type": "json_schema", "json_schema": {"schema": {"$ref": "#/$defs/missing"}}}
+    status, _, data = post(server, body("a", response_format=wanted))
+    assert (status, server.stats().answers) == (400, 0)
+    assert b"points to nothing" in data
+
+
 def test_response_format_can_be_refused(started: MockServer) -> None:
     server = started.become(refuse_response_format=True)
     status, _, data = post(server, body("a", response_format={"type": "json_object"}))
@@ -219,6 +228,16 @@ def test_what_each_fault_with_an_answer_looks_like(started: MockServer, code: st
         assert not text_of(data).startswith('{"a"')
     else:
         assert orjson.loads(data)["error"]["code"] == int(code)
+
+
+@pytest.mark.parametrize("code", ["empty", "no-choices", "truncated", "bad-json", "500"])
+def test_other_routes_have_faults_too(started: MockServer, code: str) -> None:
+    server = started.become(errors=[code])
+    status, _, data = post(server, {"model": "e", "input": "a"}, "/embeddings")
+    assert server.stats().by_fault == {code: 1}
+    assert status == (500 if code == "500" else 200)
+    if code in {"empty", "no-choices"}:
+        assert orjson.loads(data)["data"] == []
 
 
 def test_a_cut_off_answer_is_shorter_than_announced(started: MockServer) -> None:
@@ -304,6 +323,8 @@ def test_canned_answers_are_given_word_for_word(started: MockServer) -> None:
     status, _, data = post(server, body("a page"))
     assert (status, data) == (418, b"hi")
     assert text_of(post(server, body("other"))[2]).startswith("[offline model]")
+    stats = server.stats()
+    assert (stats.answers, stats.by_status, stats.by_fault) == (2, {"200": 2, "418": 1}, {})
 
 
 def test_embeddings_are_unit_vectors_and_the_same_in_base64(started: MockServer) -> None:
@@ -341,7 +362,9 @@ def test_an_image_is_a_whole_png(started: MockServer) -> None:
         ("/chat/completions", {"model": "m", "messages": []}),
         ("/chat/completions", body("a", stream=True)),
         ("/embeddings", {"model": "m"}),
+        ("/embeddings", {"model": "m", "input": "a", "dimensions": "8"}),
         ("/images/generations", {"model": "m"}),
+        ("/images/generations", {"model": "m", "prompt": "a", "n": 0}),
     ],
 )
 def test_what_is_no_request_gets_400_and_is_counted(started: MockServer, path: str, payload: Any) -> None:

@@ -149,6 +149,20 @@ def test_a_refused_response_format_is_left_out_from_then_on_for_that_model(start
     ]
 
 
+def test_an_error_that_quotes_the_request_is_not_remembered_as_a_refusal(started: MockServer) -> None:
+    body = '{"error": {"message": "too long: {\\"response_format\\": 1}"}}'
+    canned = [{"prompt_regex": "long", "status": 400, "body": body}]
+    server = started.become(canned=canned, log_requests=True)
+
+    async def work(client: OpenAIClient) -> None:
+        with pytest.raises(ModelError, match="too long"):
+            await client.chat(request("long", response_schema=SCHEMA))
+        await client.chat(request("short", response_schema=SCHEMA))
+
+    using(server.url, work)
+    assert ["response_format" in line.body for line in server.requests()] == [True, False, True]
+
+
 def test_another_400_is_not_taken_for_a_refused_response_format(started: MockServer) -> None:
     server = started.become(errors=["400"])
     assert failure(server.url, request(response_schema=SCHEMA)).reason == "400"
