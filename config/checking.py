@@ -47,6 +47,7 @@ def check(config: DatasetConfig, *, declared: set[str]) -> list[Problem]:
     problems += _stage_order(config)
     problems += _models(config)
     problems += _processors(config, known)
+    problems += _checks(config, known)
     if not problems:
         problems += _cycle(config)
     return problems
@@ -88,6 +89,7 @@ def _duplicates(config: DatasetConfig) -> Iterator[Problem]:
         ("model_configs", [model.alias for model in config.model_configs]),
         ("model_providers", [provider.name for provider in config.model_providers]),
         ("processors", [processor.name for processor in config.processors]),
+        ("checks", [each.name for each in config.checks]),
     ):
         for name, count in Counter(names).items():
             if count > 1:
@@ -152,6 +154,14 @@ def _processors(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
     for index, processor in enumerate(config.processors):
         for field, message in processor.check(known):
             yield Problem(("processors", index, *_steps(field)), message)
+
+
+def _checks(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
+    made = known | {name for processor in config.processors for name in processor.adds()}
+    for index, each in enumerate(config.checks):
+        for name in each.columns():
+            if name not in made:
+                yield Problem(("checks", index, "column"), f"column {name!r} is not defined{did_you_mean(name, made)}")
 
 
 def _cycle(config: DatasetConfig) -> Iterator[Problem]:

@@ -29,6 +29,7 @@ from prefect_datagen.columns.seed import SeedDatasetColumnConfig
 from prefect_datagen.columns.sql import SqlColumnConfig
 from prefect_datagen.columns.validation import ValidationColumnConfig
 from prefect_datagen.config.checking import check
+from prefect_datagen.config.checks import AnyCheck, OnFail
 from prefect_datagen.config.problems import Path as FieldPath
 from prefect_datagen.config.problems import Problem, from_validation_error, line_of
 from prefect_datagen.engine.errors import ConfigError
@@ -65,6 +66,7 @@ class DatasetConfig(Config):
     seed_config: SeedConfig | None = Field(default=None, description="Rows to start from.")
     constraints: list[Constraint] = Field(default_factory=list, description="Inequalities that sampled rows satisfy.")
     processors: list[Processor] = Field(default_factory=list, description="What happens to rows around generation.")
+    checks: list[AnyCheck] = Field(default_factory=list, description="Quality gates over the finished rows.")
     base_dir: str | None = Field(
         default=None, description="Folder that relative paths start from: that of the config file, by default."
     )
@@ -121,14 +123,13 @@ def parse(data: Any, *, base_dir: str | None = None) -> tuple[DatasetConfig | No
     data = {name: value for name, value in data.items() if value is not None}
     if base_dir is not None:
         data.setdefault("base_dir", base_dir)
-    problems: list[Problem] = []
     try:
         config = DatasetConfig.model_validate(data)
     except ValidationError as error:
-        problems = from_validation_error(error, (), data)
-        config = DatasetConfig.model_construct(**_valid_parts(data))
-    names = {each.get("name") for each in data.get("columns", []) if isinstance(each, dict)}
-    problems += check(config, declared={str(name) for name in names})
+        parts, kept = _valid_parts(data)
+        found = check(DatasetConfig.model_construct(**parts), declared=_declared(data))
+        return None, from_validation_error(error, (), data) + [_moved(problem, kept) for problem in found]
+    problems = check(config, declared=_declared(data))
     return (None, problems) if problems else (config, [])
 
 
@@ -144,6 +145,8 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
         parts[f"model {model.alias}"] = _digest(described)
     for processor in config.processors:
         parts[f"processor {processor.name}"] = _digest(processor.model_dump(mode="json"), *processor.source_code())
+    gates = [gate for gate in config.checks if gate.on_fail is OnFail.REJECT_ROW]
+    parts["checks that reject rows"] = _digest([gate.model_dump(mode="json") for gate in gates])
     parts["column order"] = _digest([column.name for column in config.columns])
     parts["processor order"] = _digest([processor.name for processor in config.processors])
     parts["constraints"] = _digest([constraint.model_dump(mode="json") for constraint in config.constraints])
@@ -227,9 +230,19 @@ def _step(here: Any, step: str) -> Any:
     return next(each for each in here if step in (each.get("name"), each.get("alias")))
 
 
-def _valid_parts(data: dict[str, Any]) -> dict[str, Any]:
-    """The parts of a config that are right by themselves, so that the others' mistakes can be found in the same go."""
+def _declared(data: dict[str, Any]) -> set[str]:
+    """Names of all columns, of broken ones too: what reads them is not wrong by that."""
+    return {str(each.get("name")) for each in data.get("columns", []) if isinstance(each, dict)}
+
+
+def _valid_parts(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[int]]]:
+    """The parts of a config that are right by themselves, so that the others' mistakes can be found in the same go.
+
+    Returns:
+        The parts, and for each list the positions in the config of the members that were kept.
+    """
     parts: dict[str, Any] = {}
+    kept: dict[str, list[int]] = {}
     for name, field in DatasetConfig.model_fields.items():
         parts[name] = field.get_default(call_default_factory=True)
         if name not in data:
@@ -237,10 +250,20 @@ def _valid_parts(data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(parts[name], list) and isinstance(data[name], list):
             (inner,) = field.annotation.__args__  # type: ignore[union-attr]
             adapter = TypeAdapter(inner)
-            parts[name] = [value for each in data[name] if (value := _valid(adapter, each)) is not None]
-        else:
+            members = [(at, _valid(adapter, each)) for at, each in enumerate(data[name])]
+            parts[name] = [member for _, member in members if member is not None]
+            kept[name] = [at for at, member in members if member is not None]
+        elif not isinstance(parts[name], list):
             parts[name] = _valid(TypeAdapter(field.annotation), data[name])
-    return parts
+    return parts, kept
+
+
+def _moved(problem: Problem, kept: dict[str, list[int]]) -> Problem:
+    """A problem of a member of a list, at the member's position in the config."""
+    if len(problem.path) < 2 or not isinstance(problem.path[1], int):
+        return problem
+    field, at, *rest = problem.path
+    return Problem((field, kept[str(field)][int(at)], *rest), problem.message)
 
 
 def _valid(adapter: TypeAdapter[Any], value: Any) -> Any:

@@ -23,7 +23,8 @@ class Problem:
 
     def text(self, file: str | None = None) -> str:
         """One line: `dataset.yaml:14: columns[2].prompt: ...`."""
-        where = f"{file}:{self.line}: " if file and self.line else f"{file}: " if file else ""
+        line = "" if self.line is None else str(self.line)
+        where = f"{file}:{line}".rstrip(":") + ": " if file else f"line {line}: " if line else ""
         return f"{where}{path_text(self.path)}{': ' if self.path else ''}{self.message}"
 
 

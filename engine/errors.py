@@ -10,6 +10,7 @@
     │   └── ResumeRefusedError   what is on disk does not fit what was asked
     ├── EarlyShutdownError   the run: too many cells failed, or a model's circuit opened
     ├── ShortfallError       the run: fewer rows were written than asked for
+    ├── QualityError         the run: a quality gate failed
     ├── RunInterruptedError  someone: a signal, a cancellation, a timeout
     └── InternalError        a bug in this package: report it
 
@@ -154,6 +155,10 @@ class EarlyShutdownError(DatagenError):
 
 class ShortfallError(DatagenError):
     """Fewer rows than asked for. Carries `written`, `requested` and `rejected_by_reason`."""
+
+
+class QualityError(DatagenError):
+    """A quality gate that fails the run did. Carries `check`, `observed` and `rows`."""
 
 
 class RunInterruptedError(DatagenError):

@@ -68,6 +68,18 @@ def add_usage(usages: Iterable[dict[str, ModelUsage]]) -> dict[str, ModelUsage]:
     return total
 
 
+class CheckTally(Record):
+    """What a quality gate counted: rows seen, rows failing, and sum and number of the values it averages."""
+
+    rows: int = 0
+    failing: int = 0
+    total: float = 0.0
+    valued: int = 0
+
+    def __add__(self, other: CheckTally) -> CheckTally:
+        return CheckTally(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+
+
 class RejectedRow(Record):
     """A row that was asked for and is not in the data, with all that is known of it."""
 
@@ -108,6 +120,7 @@ class RowGroupManifest(Record):
     ended_at: datetime | None = None
     stage_seconds: dict[str, float] = Field(default_factory=dict)
     usage: dict[str, ModelUsage] = Field(default_factory=dict)
+    checks: dict[str, CheckTally] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _every_row_is_accounted_for(self) -> RowGroupManifest:

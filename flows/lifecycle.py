@@ -6,16 +6,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from prefect.states import Cancelled, Completed, State
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -23,22 +20,23 @@ from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.columns.user_code import load_function
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.dataset import ConfigSource, DatasetConfig
+from prefect_datagen.config.estimate import Estimate
 from prefect_datagen.config.plan import Plan, make_plan
-from prefect_datagen.config.resume import Course, Decision, decide
+from prefect_datagen.config.preparation import Preparation, fingerprint, prepare, repairable_row_groups
+from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.engine.errors import DatagenError, RunInterruptedError
 from prefect_datagen.engine.outcomes import DatasetMetadata
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.log import run_log
-from prefect_datagen.flows.progress import current_listener
+from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.row_groups import Controller, OutcomeCallback
 from prefect_datagen.flows.verdict import make_metadata, shortfall
 from prefect_datagen.processors import Stage
-from prefect_datagen.storage.parts import rejected_rows
 from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
-from prefect_datagen.tasks.process_row_group import process_row_group
+from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
 from prefect_datagen.tasks.runtime import Runtime, opened
 from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.version import VERSION
@@ -78,34 +76,26 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     started_at = datetime.now(UTC)
     config = DatasetConfig.load(request.config)
     callback = _callback(request.on_row_group_complete, config.folder)
-    recorded = request.sink.reader().run_record()
-    seed = _seed(request.run, recorded)
-    blueprint = Blueprint(config, request.run, seed=seed)
-    decision = decide(
-        request.run.resume,
-        recorded,
-        parts=blueprint.fingerprint_parts,
-        row_group_size=request.run.row_group_size,
-        location=request.sink.location,
-    )
+    prepared = prepare(config, request.run, num_records=request.num_records, reader=request.sink.reader())
+    blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
     with closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store:
-        _set_out(store, decision, blueprint, request)
-        plan = make_plan(
-            request.num_records, row_group_size=request.run.row_group_size, committed=store.committed()
-        )
+        _set_out(store, prepared, request.run)
+        # Planned anew under the lock: another process may have committed since the look without one.
+        plan = make_plan(request.num_records, row_group_size=request.run.row_group_size, committed=store.committed())
         ticket = RunTicket(
             run_id=uuid.uuid4().hex,
             config=config,
             run=request.run,
-            seed=seed,
-            fingerprint=_fingerprint(blueprint.fingerprint_parts),
+            seed=prepared.seed,
+            fingerprint=fingerprint(blueprint.fingerprint_parts),
             sink=request.sink,
             endpoints=tuple(request.endpoints),
             inline=request.run.inline_stages(plan.row_groups),
         )
-        _say(plan, decision, store.location)
-        finished = _run(ticket, plan, store, blueprint, callback, started_at)
+        _say(plan, store.location)
+        run = _Run(ticket, plan, store, blueprint, callback, started_at, prepared.estimate)
+        finished = run.carry_out()
         if finished.error is None:
             read(store)
     return finished
@@ -129,77 +119,103 @@ def final_state(finished: Finished, run: RunConfig, result: object) -> State:
     return Completed(name=name, message=summary(finished.metadata), data=result)
 
 
-def _run(
-    ticket: RunTicket,
-    plan: Plan,
-    store: RowGroupStore,
-    blueprint: Blueprint,
-    callback: OutcomeCallback | None,
-    started_at: datetime,
-) -> Finished:
-    artifact = ProgressArtifact(interval=ticket.run.progress_interval, listener=current_listener())
-    notices: list[str] = []
-    with opened(Runtime(ticket, store=store, notify=notices.append)) as runtime:
-        controller = Controller(
-            runtime=runtime,
-            plan=plan,
-            process=_task_with_cache(ticket),
-            on_row_group_complete=callback,
-            on_progress=lambda snapshot: (_log(notices), artifact.show(snapshot)),
-        )
-        interruption: BaseException | None = None
+@dataclass(frozen=True)
+class _Run:
+    """A run under the sink's lock, from its plan to its verdict."""
+
+    ticket: RunTicket
+    plan: Plan
+    store: RowGroupStore
+    blueprint: Blueprint
+    callback: OutcomeCallback | None
+    started_at: datetime
+    estimate: Estimate
+
+    def carry_out(self) -> Finished:
+        """Map the row groups, finalize, write the verdict."""
+        artifact = ProgressArtifact(interval=self.ticket.run.progress_interval, listener=current_listener())
+        notices: list[str] = []
+
+        def on_progress(snapshot: ProgressSnapshot) -> None:
+            while notices:
+                run_log().warning(notices.pop(0))
+            artifact.show(snapshot)
+
+        runtime = Runtime(self.ticket, store=self.store, reused=self.plan.reused, notify=notices.append)
+        with opened(runtime):
+            controller = Controller(
+                runtime=runtime,
+                plan=self.plan,
+                process=process_row_group if self._in_memory else with_results_in(self.ticket),
+                on_row_group_complete=self.callback,
+                on_progress=on_progress,
+            )
+            interruption = self._make_rows(controller)
+            metadata = make_metadata(
+                ticket=self.ticket,
+                plan=self.plan,
+                outcomes=controller.outcomes,
+                error=controller.error,
+                checks=controller.check_results(final=controller.error is None),
+                schema=self.blueprint.final_schema,
+                usage=runtime.usage(),
+                estimate=self.estimate,
+                started_at=self.started_at,
+            )
+        error = self._write(metadata, controller.error)
+        artifact.close()
+        show_outcomes(metadata, list(controller.outcomes.values()), location=self.store.location)
+        run_log().info("%s: %s", metadata.status.value, summary(metadata))
+        if interruption is not None and not isinstance(interruption, KeyboardInterrupt):
+            raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
+        return Finished(metadata, error)
+
+    @property
+    def _in_memory(self) -> bool:
+        return self.store.location == "memory"
+
+    def _make_rows(self, controller: Controller) -> BaseException | None:
+        """Run the controller and finalize; whatever interrupted them, to be raised when all is written."""
         try:
             controller.run()
-            if controller.error is None and blueprint.processors(Stage.AFTER_GENERATION):
-                finalize(FinalizeWork(runtime))
+            if controller.error is None:
+                controller.judge(final=True)
+            if controller.error is None and self.blueprint.processors(Stage.AFTER_GENERATION):
+                finalize(FinalizeWork(controller.runtime))
         except DatagenError as error:
             controller.stop(error)
-        except BaseException as error:
-            interruption = error
-        metadata = make_metadata(
-            ticket=ticket,
-            plan=plan,
-            outcomes=controller.outcomes,
-            error=controller.error,
-            schema=blueprint.final_schema,
-            usage=runtime.usage(),
-            started_at=started_at,
-        )
-    error = controller.error
-    try:
-        store.write_metadata(metadata)
-    except DatagenError as unwritten:
-        # The first error is what the user must see; a full disk explains the second by itself.
-        error = error or unwritten
-        run_log().error("metadata not written: %s", unwritten)
-    artifact.close()
-    show_outcomes(metadata, list(controller.outcomes.values()), location=store.location)
-    run_log().info("%s: %s", metadata.status.value, summary(metadata))
-    if interruption is not None and not isinstance(interruption, KeyboardInterrupt):
-        raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
-    return Finished(metadata, error)
+        except BaseException as interruption:
+            return interruption
+        return None
+
+    def _write(self, metadata: DatasetMetadata, error: DatagenError | None) -> DatagenError | None:
+        """Write the verdict; the first error is what the user must see, and a full disk explains the second by itself."""
+        try:
+            self.store.write_metadata(metadata)
+        except DatagenError as unwritten:
+            run_log().error("metadata not written: %s", unwritten)
+            return error or unwritten
+        return error
 
 
-def _task_with_cache(ticket: RunTicket):  # type: ignore[no-untyped-def]
-    return process_row_group
-
-
-def _set_out(store: RowGroupStore, decision: Decision, blueprint: Blueprint, request: RunRequest) -> None:
+def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> None:
     """Bring the sink to where the run starts from."""
-    if decision.course in (Course.SUPERSEDE, Course.RENEW):
-        for difference in decision.differences:
+    course, blueprint = prepared.decision.course, prepared.blueprint
+    if course in (Course.SUPERSEDE, Course.RENEW):
+        for difference in prepared.decision.differences:
             run_log().warning("differs from the dataset in %s: %s", store.location, difference)
         run_log().warning("the dataset in %s is set aside; nothing is deleted", store.location)
-        store.supersede()
-    if decision.course is Course.REPAIR:
-        _discard_repairable(store)
+        store.supersede(with_journal=course is Course.RENEW)
+    if course is Course.REPAIR:
+        for index in repairable_row_groups(store, store.committed()):
+            store.discard(index)
     store.write_config(blueprint.config.to_yaml())
-    if decision.course in (Course.START, Course.SUPERSEDE, Course.RENEW):
+    if course not in (Course.CONTINUE, Course.REPAIR):
         store.write_run(
             RunRecord(
-                seed=blueprint.seed,
-                row_group_size=request.run.row_group_size,
-                fingerprint=_fingerprint(blueprint.fingerprint_parts),
+                seed=prepared.seed,
+                row_group_size=run.row_group_size,
+                fingerprint=fingerprint(blueprint.fingerprint_parts),
                 fingerprint_parts=blueprint.fingerprint_parts,
                 library_version=VERSION,
                 created_at=datetime.now(UTC),
@@ -207,38 +223,13 @@ def _set_out(store: RowGroupStore, decision: Decision, blueprint: Blueprint, req
         )
 
 
-def _discard_repairable(store: RowGroupStore) -> None:
-    """Take back row groups that lost rows for a cause that a retry can help; their good answers are in the journal."""
-    lost = {row.row_index for row in rejected_rows(store.rejects()) if row.retryable}
-    for index, manifest in store.committed().items():
-        if any(manifest.start_row <= row < manifest.start_row + manifest.planned for row in lost):
-            store.discard(index)
-
-
-def _say(plan: Plan, decision: Decision, location: str) -> None:
+def _say(plan: Plan, location: str) -> None:
     if not plan.todo:
         run_log().info("%s is complete already: %d row groups reused, nothing to do", location, len(plan.reused))
     elif plan.reused:
         run_log().info("%s: %d row groups reused, %d to do", location, len(plan.reused), len(plan.todo))
     else:
         run_log().info("%s: %d rows in %d row groups", location, plan.num_records, len(plan.todo))
-
-
-def _log(notices: list[str]) -> None:
-    while notices:
-        run_log().warning(notices.pop(0))
-
-
-def _seed(run: RunConfig, recorded: RunRecord | None) -> int:
-    if run.seed is not None:
-        return run.seed
-    return secrets.randbelow(2**31) if recorded is None else recorded.seed
-
-
-def _fingerprint(parts: Mapping[str, str]) -> str:
-
-
-    return hashlib.blake2b(orjson.dumps(dict(parts), option=orjson.OPT_SORT_KEYS), digest_size=12).hexdigest()
 
 
 def _callback(given: OutcomeCallback | str | None, folder: Path) -> OutcomeCallback | None:

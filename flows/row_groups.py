@@ -15,19 +15,25 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
-from prefect import Task, unmapped
+from prefect import unmapped
 from prefect.futures import PrefectFuture
 from prefect.states import State
 
+from prefect_datagen.config.checks import OnFail, merge
 from prefect_datagen.config.plan import Plan, RowGroupPlan
-from prefect_datagen.engine.errors import DatagenError, InternalError, ProcessorError, RunInterruptedError
-from prefect_datagen.engine.outcomes import Outcome, RowGroupManifest, RowGroupOutcome
+from prefect_datagen.engine.errors import DatagenError, InternalError, ProcessorError, QualityError, RunInterruptedError
+from prefect_datagen.engine.outcomes import CheckResult, CheckTally, Outcome, RowGroupManifest, RowGroupOutcome
 from prefect_datagen.flows.progress import ProgressSnapshot
+from prefect_datagen.tasks.process_row_group import Process
 from prefect_datagen.tasks.runtime import Runtime
 
 INTERRUPT_GRACE = 5.0
 """Seconds that calls in flight may take to come back when a run is interrupted: it must end within ten."""
+
+MOST_CACHED_SHOWN = 100
+"""Committed row groups that a resume shows as Cached task runs; each costs some milliseconds here and on the server."""
 
 OutcomeCallback = Callable[[RowGroupOutcome], object]
 
@@ -38,7 +44,7 @@ class Controller:
 
     runtime: Runtime
     plan: Plan
-    process: Task[..., RowGroupManifest]
+    process: Process
     on_row_group_complete: OutcomeCallback | None = None
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
@@ -47,6 +53,7 @@ class Controller:
         default_factory=queue.SimpleQueue
     )
     _in_flight: int = 0
+    _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
 
@@ -56,8 +63,7 @@ class Controller:
         Raises:
             KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set.
         """
-        for index, manifest in sorted(self.plan.reused.items()):
-            self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+        self._reuse()
         left = list(reversed(self.plan.todo))
         self._report()
         try:
@@ -73,17 +79,50 @@ class Controller:
                 self._end(RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message="never started"))
             self._report()
 
+    def _reuse(self) -> None:
+        """Count committed row groups; show a few as Cached task runs (many would cost a run each, to do nothing)."""
+        for index, manifest in sorted(self.plan.reused.items()):
+            self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+        shown = [RowGroupPlan(index, each.start_row, each.planned) for index, each in sorted(self.plan.reused.items())]
+        for _, future in self._map(shown[:MOST_CACHED_SHOWN]):
+            future.wait()
+
     def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
         """End the run early because of `error`; the first one counts."""
         if self.error is None:
             self.error = error
         self.runtime.stop(error, grace=grace)
 
+    def check_results(self, *, final: bool) -> list[CheckResult]:
+        """The verdict of every quality gate on the rows so far."""
+        checks = self.runtime.blueprint.config.checks
+        return [check.judge(self._tallies.get(check.name, CheckTally()), final=final) for check in checks]
+
+    def judge(self, *, final: bool) -> None:
+        """Stop the run where a gate that fails it does."""
+        for result in self.check_results(final=final):
+            if not result.passed and result.on_fail == OnFail.FAIL_RUN:
+                self.stop(
+                    QualityError(
+                        f"quality gate {result.name!r} failed: {result.message}; {result.limit}",
+                        check=result.name,
+                        observed=result.observed,
+                        rows=result.rows,
+                    )
+                )
+
     def _admit(self, left: list[RowGroupPlan]) -> None:
         free = self.runtime.ticket.run.max_concurrent_row_groups - self._in_flight
         if self.error is not None or not left or free <= 0:
             return
         plans = [left.pop() for _ in range(min(free, len(left)))]
+        self._in_flight += len(plans)
+        for plan, future in self._map(plans):
+            future.add_done_callback(partial(self._note_end, plan))
+
+    def _map(self, plans: list[RowGroupPlan]) -> list[tuple[RowGroupPlan, PrefectFuture[RowGroupManifest]]]:
+        if not plans:
+            return []
         futures = self.process.map(
             unmapped(self.runtime.ticket),
             [plan.index for plan in plans],
@@ -91,9 +130,10 @@ class Controller:
             [plan.rows for plan in plans],
             [plan.label for plan in plans],
         )
-        self._in_flight += len(plans)
-        for plan, future in zip(plans, futures, strict=True):
-            future.add_done_callback(lambda done, plan=plan: self._ended.put((plan, done)))
+        return list(zip(plans, futures, strict=True))
+
+    def _note_end(self, plan: RowGroupPlan, future: PrefectFuture[RowGroupManifest]) -> None:
+        self._ended.put((plan, future))
 
     def _wait_for_one(self) -> None:
         """Take one ended row group, if one ends within the progress interval; report in any case."""
@@ -105,6 +145,7 @@ class Controller:
         self._in_flight -= 1
         future.wait()
         self._end(self._outcome(plan, future.state))
+        self.judge(final=False)
         engine_error = self.runtime.driver.error
         if engine_error is not None and self.error is None:
             self.stop(engine_error)
@@ -140,6 +181,7 @@ class Controller:
                 self._rows[name] += getattr(outcome.manifest, name)
             self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
             self._rows["groups"] += 1
+            self._tallies = merge([self._tallies, outcome.manifest.checks])
         if self.on_row_group_complete is None or outcome.reused:
             return
         try:

@@ -10,10 +10,12 @@ from importlib.metadata import PackageNotFoundError, version
 import pyarrow as pa
 from prefect.runtime import flow_run
 
+from prefect_datagen.config.estimate import Estimate
 from prefect_datagen.config.plan import Plan
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import DatagenError, RunInterruptedError, ShortfallError
 from prefect_datagen.engine.outcomes import (
+    CheckResult,
     DatasetMetadata,
     ModelUsage,
     RowGroupOutcome,
@@ -31,8 +33,10 @@ def make_metadata(
     plan: Plan,
     outcomes: Mapping[int, RowGroupOutcome],
     error: DatagenError | None,
+    checks: list[CheckResult],
     schema: pa.Schema,
     usage: Mapping[str, ModelUsage],
+    estimate: Estimate,
     started_at: datetime,
 ) -> DatasetMetadata:
     """The record of a run that has ended, however it did."""
@@ -46,7 +50,7 @@ def make_metadata(
     written = sum(manifest.written for manifest in manifests)
     rejected = sum(manifest.rejected for manifest in manifests)
     filtered = sum(manifest.filtered for manifest in manifests)
-    status, why = _verdict(plan.num_records, written, rejected, error)
+    status, why = _verdict(plan.num_records, rejected, error, [check for check in checks if not check.passed])
     return DatasetMetadata(
         name=ticket.config.name,
         status=status,
@@ -64,6 +68,8 @@ def make_metadata(
         library_versions=_versions(),
         usage=dict(usage),
         stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+        checks=checks,
+        estimate=estimate.model_dump(mode="json"),
         started_at=started_at,
         ended_at=ended_at,
         seconds=(ended_at - started_at).total_seconds(),
@@ -71,14 +77,19 @@ def make_metadata(
     )
 
 
-def _verdict(target: int, written: int, rejected: int, error: DatagenError | None) -> tuple[Verdict, list[str]]:
-    if isinstance(error, RunInterruptedError):
-        return Verdict.INTERRUPTED, [error.message]
-    if error is not None:
-        return Verdict.FAILED, [f"{type(error).__name__}: {error.message}"]
+def _verdict(
+    target: int, rejected: int, error: DatagenError | None, failed: list[CheckResult]
+) -> tuple[Verdict, list[str]]:
+    reasons = [check.message for check in failed]
     if rejected:
-        return Verdict.PARTIAL, [f"{rejected:,} of {target:,} rows were rejected"]
-    return Verdict.COMPLETE, []
+        reasons.insert(0, f"{rejected:,} of {target:,} rows were rejected")
+    if isinstance(error, RunInterruptedError):
+        return Verdict.INTERRUPTED, [error.message, *reasons]
+    if error is not None:
+        return Verdict.FAILED, [f"{type(error).__name__}: {error.message}", *reasons]
+    if failed:
+        return Verdict.DEGRADED, reasons
+    return (Verdict.PARTIAL if rejected else Verdict.COMPLETE), reasons
 
 
 def shortfall(metadata: DatasetMetadata, run: RunConfig) -> ShortfallError | None:

@@ -6,13 +6,19 @@ the sink.
 
 from __future__ import annotations
 
-from prefect import State, task
-from prefect.cache_policies import NO_CACHE
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from prefect import State, Task, task
+from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.states import Cancelled, Completed
 
 from prefect_datagen.config.plan import RowGroupPlan
 from prefect_datagen.engine.outcomes import Outcome, RowGroupManifest
 from prefect_datagen.processors import Stage
+from prefect_datagen.tasks.check import check
+from prefect_datagen.storage.layout import result_key
 from prefect_datagen.tasks.commit import commit
 from prefect_datagen.tasks.generate import generate
 from prefect_datagen.tasks.post_batch import post_batch
@@ -22,6 +28,8 @@ from prefect_datagen.tasks.seed import seed
 from prefect_datagen.tasks.ticket import RunTicket
 from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
 
+Process = Task[[RunTicket, int, int, int, str], RowGroupManifest]
+
 
 @task(name="process-row-group", task_run_name="process-row-group-{label}", cache_policy=NO_CACHE)
 def process_row_group(
@@ -30,12 +38,16 @@ def process_row_group(
     """Make and commit row group `index`: rows `start` to `start + rows` of the dataset.
 
     Returns:
-        Its manifest; as a state named Dropped where no row survived; Cancelled as Aborted where the run ended meanwhile.
+        Its manifest; as a state named Cached where an earlier run committed it, Dropped where no row survived; Cancelled
+        as Aborted where the run ended meanwhile.
 
     Raises:
         DatagenError: a stage failed; the error names stage, row group and cause.
     """
     runtime = runtime_for(ticket)
+    reused = runtime.reused.get(index)
+    if reused is not None:
+        return Completed(name="Cached", message="committed by an earlier run", data=reused)
     work = RowGroupWork(runtime, RowGroupPlan(index, start, rows))
     try:
         work.run(seed)
@@ -44,9 +56,29 @@ def process_row_group(
         work.run(generate)
         if runtime.blueprint.processors(Stage.POST_BATCH):
             work.run(post_batch)
+        if runtime.blueprint.config.checks:
+            work.run(check)
         work.run(commit)
     except RowGroupAbortedError as aborted:
         return Cancelled(name="Aborted", message=f"the run ended before stage {aborted} of this row group was over")
     if work.manifest.outcome is Outcome.DROPPED:
         return Completed(name="Dropped", message="no row survived", data=work.manifest)
     return work.manifest
+
+
+def with_results_in(ticket: RunTicket) -> Process:
+    """The task with the run's sink as the storage of its result, the manifest: a second run finds it `Cached`.
+
+    The sink finds a result only while its row group is committed, so what is cached is what is there.
+    """
+    key = partial(_result_key, fingerprint=ticket.fingerprint)
+    return process_row_group.with_options(
+        persist_result=True,
+        result_storage=ticket.sink.saved(),
+        cache_policy=CacheKeyFnPolicy(cache_key_fn=key),
+        cache_result_in_memory=False,
+    )
+
+
+def _result_key(context: object, parameters: Mapping[str, Any], *, fingerprint: str) -> str:
+    return result_key(parameters["index"], fingerprint=fingerprint)

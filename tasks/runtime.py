@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +29,10 @@ from prefect_datagen.engine.model_access import (
     RunBudget,
     make_ports,
 )
-from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.outcomes import ModelUsage, RowGroupManifest
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.models.clients import make_clients
+from prefect_datagen.processors import Stage
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
 from prefect_datagen.tasks.ticket import RunTicket
@@ -44,14 +45,18 @@ class Runtime:
     """See the module's docstring. `stopping` is set when the run is to end: stages look at it before they start."""
 
     def __init__(
-        self, ticket: RunTicket, *, store: RowGroupStore, notify: Callable[[str], None] = lambda text: None
+        self,
+        ticket: RunTicket,
+        *,
+        store: RowGroupStore,
+        reused: Mapping[int, RowGroupManifest],
+        notify: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.ticket = ticket
         self.store = store
+        self.reused = dict(reused)
         self.stopping = threading.Event()
-        self.blueprint = Blueprint(
-            ticket.config, ticket.run, seed=ticket.seed, artifact_dir=store.local_path
-        )
+        self.blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed, artifact_dir=store.local_path)
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
         self.journal = open_journal(ticket, store.local_path)
         self._clients = clients_of(ticket)
@@ -164,6 +169,10 @@ def runtime_for(ticket: RunTicket) -> Runtime:
     with _lock:
         runtime = _runtimes.get(ticket.run_id)
         if runtime is None:
-            runtime = _runtimes[ticket.run_id] = Runtime(ticket, store=ticket.sink.join(ticket))
+            blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed)
+            store = ticket.sink.join(
+                schema=blueprint.schema, staged=bool(blueprint.processors(Stage.AFTER_GENERATION))
+            )
+            runtime = _runtimes[ticket.run_id] = Runtime(ticket, store=store, reused={})
             atexit.register(runtime.close)
         return runtime

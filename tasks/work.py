@@ -4,6 +4,7 @@
     pre_batch   replaces `rows`
     generate    leaves `group`     (engine.RowGroup) and `table`
     post_batch  replaces `table`, adds to `filtered`
+    check       takes rows out of `table` and adds them to `rejects`; leaves `checks`
     commit      leaves `manifest`
 
 A plain class: Prefect passes it from stage to stage without looking inside.
@@ -20,7 +21,7 @@ from prefect import Task
 from prefect_datagen.config.blueprint import SeedRows
 from prefect_datagen.config.plan import RowGroupPlan
 from prefect_datagen.engine.errors import DatagenError, InternalError
-from prefect_datagen.engine.outcomes import RowGroupManifest
+from prefect_datagen.engine.outcomes import CheckTally, RejectedRow, RowGroupManifest
 from prefect_datagen.engine.row_group import RowGroup
 from prefect_datagen.tasks.runtime import Runtime
 
@@ -40,6 +41,8 @@ class RowGroupWork:
         self.stage_seconds: dict[str, float] = {}
         self.requested = plan.rows
         self.filtered = 0
+        self.rejects: list[RejectedRow] = []
+        self.checks: dict[str, CheckTally] = {}
         self.rows: SeedRows
         self.group: RowGroup
         self.table: pa.Table

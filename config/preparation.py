@@ -1,0 +1,134 @@
+"""From a config and a place to what a run is going to do. Reads only; the plan command stops here, a build goes on."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import orjson
+
+from prefect_datagen.config.blueprint import Blueprint
+from prefect_datagen.config.checking import inputs_of
+from prefect_datagen.config.dataset import DatasetConfig
+from prefect_datagen.config.estimate import Estimate, estimate
+from prefect_datagen.config.plan import Plan, make_plan
+from prefect_datagen.config.resume import Course, Decision, decide
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.engine.outcomes import RowGroupManifest
+from prefect_datagen.storage.parts import rejected_rows
+from prefect_datagen.storage.reader import DatasetReader
+from prefect_datagen.storage.store import RunRecord
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a run is going to do.
+
+    Attributes:
+        seed: the run seed: given, recorded, or drawn.
+        blueprint: the dataset.
+        decision: what happens to a dataset that is there.
+        plan: row groups to do and to reuse.
+        estimate: what it will cost.
+        paid: columns whose answers are in the journal and not paid for again.
+        repairable: rows that were rejected for a cause that a retry can help, where the run repairs.
+    """
+
+    seed: int
+    blueprint: Blueprint
+    decision: Decision
+    plan: Plan
+    estimate: Estimate
+    paid: frozenset[str]
+    repairable: int
+
+
+def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: DatasetReader | None) -> Preparation:
+    """Work out what a run does. `reader` is None for a place that holds nothing.
+
+    Raises:
+        ConfigError: the config is wrong.
+        ResumeRefusedError: what is there does not fit what is asked.
+        SinkError: what is there cannot be read.
+    """
+    recorded = None if reader is None else reader.run_record()
+    seed = choose_seed(run, recorded)
+    blueprint = Blueprint(config, run, seed=seed)
+    decision = decide(
+        run.resume,
+        recorded,
+        parts=blueprint.fingerprint_parts,
+        row_group_size=run.row_group_size,
+        location="" if reader is None else reader.location,
+    )
+    committed: dict[int, RowGroupManifest] = {}
+    repairable = 0
+    if reader is not None and decision.course in (Course.CONTINUE, Course.REPAIR):
+        committed = reader.committed()
+        if decision.course is Course.REPAIR:
+            lost = repairable_row_groups(reader, committed)
+            repairable = sum(lost.values())
+            committed = {index: manifest for index, manifest in committed.items() if index not in lost}
+    plan = make_plan(num_records, row_group_size=run.row_group_size, committed=committed)
+    paid = paid_columns(blueprint, recorded) if decision.course is Course.SUPERSEDE and run.journal else frozenset()
+    metadata = None if reader is None else reader.metadata()
+    return Preparation(
+        seed=seed,
+        blueprint=blueprint,
+        decision=decision,
+        plan=plan,
+        estimate=estimate(blueprint, plan, known=metadata.usage if metadata else None, paid=paid),
+        paid=paid,
+        repairable=repairable,
+    )
+
+
+def choose_seed(run: RunConfig, recorded: RunRecord | None) -> int:
+    """The seed that was asked for, else that of the dataset, else a new one."""
+    if run.seed is not None:
+        return run.seed
+    return secrets.randbelow(2**31) if recorded is None else recorded.seed
+
+
+def repairable_row_groups(reader: DatasetReader, committed: Mapping[int, RowGroupManifest]) -> dict[int, int]:
+    """Rows that a retry may bring back, by row group."""
+    rows = [row.row_index for row in rejected_rows(reader.rejects()) if row.retryable]
+    lost: dict[int, int] = {}
+    for index, manifest in committed.items():
+        count = sum(manifest.start_row <= row < manifest.start_row + manifest.planned for row in rows)
+        if count:
+            lost[index] = count
+    return lost
+
+
+def paid_columns(blueprint: Blueprint, recorded: RunRecord | None) -> frozenset[str]:
+    """Generated columns whose cells are the same as in the recorded build: neither they nor what they read changed."""
+    if recorded is None:
+        return frozenset()
+    old, new = recorded.fingerprint_parts, blueprint.fingerprint_parts
+    whole = ("seed data", "run seed", "constraints")
+    if any(old.get(name) != new.get(name) for name in whole):
+        return frozenset()
+    changed = {
+        column.name
+        for column in blueprint.config.columns
+        if old.get(f"column {column.name}") != new[f"column {column.name}"]
+        or any(
+            old.get(f"model {alias.column}") != new.get(f"model {alias.column}") for alias in column.model_aliases()
+        )
+    }
+    grown = True
+    while grown:
+        later = {
+            column.name for column in blueprint.config.columns if changed & set(inputs_of(column))
+        }
+        grown = not later <= changed
+        changed |= later
+    return frozenset(column.name for column in blueprint.config.columns) - changed
+
+
+def fingerprint(parts: Mapping[str, str]) -> str:
+    """One hash of all parts."""
+    return hashlib.blake2b(orjson.dumps(dict(parts), option=orjson.OPT_SORT_KEYS), digest_size=12).hexdigest()
