@@ -1,0 +1,155 @@
+"""Reading a seed: which seed row each dataset row takes, the same at every resume and in every process."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.seeds.base import SeedTable
+from prefect_datagen.seeds.config import SamplingStrategy, SeedConfig
+from prefect_datagen.seeds.permutation import Shuffle
+from prefect_datagen.seeds.spool import PART_ROWS, spool
+
+_OPENED_KEPT = 4
+_WINDOWS_KEPT = 2
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """An open source and the rows that are chosen of it: `count` of them, from `first` on."""
+
+    identity: Hashable | None
+    table: SeedTable
+    first: int
+    count: int
+    fingerprint: str
+
+
+_opened: OrderedDict[tuple[str, str], _Opened] = OrderedDict()
+_opening = threading.Lock()
+
+
+def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReader:
+    """Open the seed data of a config.
+
+    A process reads a source once: opening the same files again, unchanged, takes what was read before.
+
+    Args:
+        base_dir: folder of the config file: relative paths start from it.
+        run_seed: decides the order of a shuffled seed.
+
+    Raises:
+        ConfigError: the source is not there, cannot be read, has no rows, or fewer than are selected.
+    """
+    identity = config.source.identity(base_dir)
+    with _opening:
+        known = _opened.get(_key(config, base_dir))
+        if known is None or identity is None or known.identity != identity:
+            known = _open(config, base_dir, identity)
+        return SeedReader(config, base_dir=base_dir, run_seed=run_seed, opened=known)
+
+
+class SeedReader:
+    """Seed rows by dataset row. Threads may share it; pickled, it opens the source again where it arrives.
+
+    Attributes:
+        schema: of all columns of the seed.
+        num_rows: seed rows that are chosen; after them a new cycle begins.
+        fingerprint: of the whole source's content; paths are no part of it where they are no part of the rows.
+    """
+
+    def __init__(self, config: SeedConfig, *, base_dir: Path, run_seed: int, opened: _Opened) -> None:
+        self._config = config
+        self._base_dir = base_dir
+        self._run_seed = run_seed
+        self._opened = opened
+        shuffled = config.sampling_strategy is SamplingStrategy.SHUFFLE
+        self._shuffle = Shuffle(run_seed, opened.count) if shuffled else None
+        self._windows: OrderedDict[int, pa.Table] = OrderedDict()
+        self._gathering = threading.Lock()
+        self.schema: pa.Schema = opened.table.schema
+        self.num_rows = opened.count
+        self.fingerprint = opened.fingerprint
+
+    def read(self, start: int, rows: int) -> pa.Table:
+        """Seed rows of dataset rows `start` to `start + rows`, all columns, shape `(rows,)`.
+
+        Raises:
+            ConfigError: a file was changed since it was opened.
+        """
+        if self._shuffle is None:
+            return self._take(np.arange(start, start + rows, dtype=np.int64) % self.num_rows)
+        window = self._opened.table.gather_rows
+        if rows >= window:
+            return self._take(self._shuffle.positions(start, rows))
+        # Neighbouring row groups are served from the same window of scattered rows.
+        numbers = range(start // window, (start + rows - 1) // window + 1)
+        found = pa.concat_tables([self._window(number) for number in numbers] or [self.schema.empty_table()])
+        return found.slice(start - start // window * window, rows)
+
+    def _take(self, chosen: NDArray[np.int64]) -> pa.Table:
+        return self._opened.table.take(chosen + self._opened.first)
+
+    def _window(self, number: int) -> pa.Table:
+        assert self._shuffle is not None
+        with self._gathering:
+            if number not in self._windows:
+                rows = self._opened.table.gather_rows
+                self._windows[number] = self._take(self._shuffle.positions(number * rows, rows))
+                while len(self._windows) > _WINDOWS_KEPT:
+                    self._windows.popitem(last=False)
+            self._windows.move_to_end(number)
+            return self._windows[number]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _reopen, (self._config, self._base_dir, self._run_seed, self.fingerprint)
+
+    def __repr__(self) -> str:
+        order = self._config.sampling_strategy.value
+        return f"SeedReader({self._config.source.seed_type}, {self.num_rows} rows, {order})"
+
+
+def _reopen(config: SeedConfig, base_dir: Path, run_seed: int, fingerprint: str) -> SeedReader:
+    with _opening:
+        known = _opened.get(_key(config, base_dir))
+        if known is None or known.fingerprint != fingerprint:
+            known = _open(config, base_dir, config.source.identity(base_dir))
+    if known.fingerprint != fingerprint:
+        raise ConfigError(f"seed data ({config.source.seed_type}) changed since the run began; start a new build")
+    return SeedReader(config, base_dir=base_dir, run_seed=run_seed, opened=known)
+
+
+def _open(config: SeedConfig, base_dir: Path, identity: Hashable | None) -> _Opened:
+    table = config.source.open(base_dir)
+    size, fingerprint = table.num_rows, table.fingerprint
+    if size == 0:
+        raise ConfigError(f"seed source ({config.source.seed_type}) has no rows")
+    selection = config.selection_strategy
+    chosen = range(size) if selection is None else selection.rows(size)
+    if config.sampling_strategy is SamplingStrategy.SHUFFLE and not table.random_access:
+        # Shuffled rows come from everywhere: taken from their row groups, each would be decoded again and again.
+        table, chosen = spool(_pieces(table, chosen), table.schema, fingerprint=fingerprint), range(len(chosen))
+    opened = _Opened(identity, table, chosen.start, len(chosen), fingerprint)
+    key = _key(config, base_dir)
+    _opened[key] = opened
+    _opened.move_to_end(key)
+    while len(_opened) > _OPENED_KEPT:
+        _opened.popitem(last=False)
+    return opened
+
+
+def _pieces(table: SeedTable, chosen: range) -> Iterator[pa.Table]:
+    for start in range(chosen.start, chosen.stop, PART_ROWS):
+        yield table.take(np.arange(start, min(start + PART_ROWS, chosen.stop), dtype=np.int64))
+
+
+def _key(config: SeedConfig, base_dir: Path) -> tuple[str, str]:
+    return config.model_dump_json(), str(base_dir.absolute())
