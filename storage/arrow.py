@@ -1,0 +1,35 @@
+"""The calls into pyarrow's files, typed: pyarrow publishes no types for them.
+
+They import what they need when they are called: `pyarrow.dataset` brings pandas along, a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset as Dataset  # type: ignore[attr-defined]
+
+
+def scan_files(paths: Sequence[str], *, schema: pa.Schema | None, filesystem: Any = None) -> Dataset:
+    """The rows of Parquet files, in the order of `paths`; nothing is loaded. `schema` None takes the first file's."""
+    from pyarrow.dataset import dataset
+
+    return dataset(list(paths), schema=schema, format="parquet", filesystem=filesystem)  # type: ignore[no-untyped-call]
+
+
+def scan_table(table: pa.Table) -> Dataset:
+    """A table in memory, as a dataset."""
+    from pyarrow.dataset import dataset
+
+    return dataset(table)  # type: ignore[no-untyped-call]
+
+
+def write_parquet(table: pa.Table, sink: pa.BufferOutputStream, **options: Any) -> None:
+    """`pyarrow.parquet.write_table`."""
+    from pyarrow.parquet import write_table
+
+    write_table(table, sink, **options)  # type: ignore[no-untyped-call]

@@ -1,0 +1,185 @@
+"""Reading a dataset directory: for everybody, at any time, beside a running writer too; no lock, no change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from prefect_datagen.engine.errors import SinkError
+from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupManifest
+from prefect_datagen.storage import layout
+from prefect_datagen.storage.arrow import scan_table
+from prefect_datagen.storage.files import Files, open_files, sink_errors
+from prefect_datagen.storage.parts import REJECTS_SCHEMA, to_frame
+from prefect_datagen.storage.store import RunRecord
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from prefect_datagen.storage.arrow import Dataset
+_R = TypeVar("_R", bound=Record)
+
+
+class DatasetReader:
+    """A dataset directory, as its manifests tell it.
+
+    Example:
+        ```python
+        reader = DatasetReader("out/airports")
+        reader.metadata().status
+        reader.dataset().count_rows()
+        ```
+    """
+
+    def __init__(self, location: str | Path | Files, *, storage_options: Mapping[str, Any] | None = None) -> None:
+        """Nothing is read yet, nor checked to exist.
+
+        Args:
+            location: path or fsspec URL of the dataset, or the `Files` of it.
+            storage_options: passed to fsspec.
+        """
+        if isinstance(location, (str, Path)):
+            location = open_files(location, storage_options=storage_options)
+        self._files: Files = location
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.location!r})"
+
+    @property
+    def location(self) -> str:
+        """Where the dataset is, for people: a path or URL without credentials."""
+        return self._files.location
+
+    @property
+    def local_path(self) -> Path | None:
+        """The dataset's folder on this machine, or None."""
+        return self._files.local_path
+
+    @property
+    def staged(self) -> bool:
+        """Whether what is committed is raw material for after-generation processors."""
+        with sink_errors("read", self.location):
+            return self._files.exists(layout.STAGED_MARK)
+
+    def committed(self) -> dict[int, RowGroupManifest]:
+        """Manifests by row group, ascending. 10,000 of them take well under a second on a local disk.
+
+        Raises:
+            SinkError: a manifest is unreadable, or its part is not there in the size it says.
+        """
+        with sink_errors("read", f"{self.location}/{layout.MANIFESTS}"):
+            indices = self._committed_indices()
+            texts = self._files.read_all([layout.manifest_path(index) for index in indices])
+            sizes = {
+                f"{folder}/{name}": size
+                for folder in (layout.DATA, layout.ROW_GROUPS)
+                for name, size in self._files.sizes(folder).items()
+            }
+        manifests: dict[int, RowGroupManifest] = {}
+        for index, text in zip(indices, texts, strict=True):
+            manifest = self._parse(RowGroupManifest, text, layout.manifest_path(index))
+            self._check_part(manifest, sizes)
+            manifests[index] = manifest
+        return manifests
+
+    def config(self) -> str | None:
+        """What was asked for, as YAML, or None."""
+        text = self._read(layout.CONFIG)
+        return None if text is None else text.decode()
+
+    def run_record(self) -> RunRecord | None:
+        """What a resume is compared with, or None."""
+        return self._record(RunRecord, layout.RUN)
+
+    def metadata(self) -> DatasetMetadata | None:
+        """The verdict of the last run that ended, or None."""
+        return self._record(DatasetMetadata, layout.METADATA)
+
+    def generated(self) -> Dataset:
+        """The rows as committed, in order of row groups. Nothing is loaded."""
+        return self._parts(manifest.part for manifest in self.committed().values())
+
+    def dataset(self) -> Dataset:
+        """The rows that readers get: as committed, or what was published of them. Nothing is loaded.
+
+        A staged dataset that was never published has none.
+        """
+        if not self.staged:
+            return self.generated()
+        with sink_errors("read", f"{self.location}/{layout.DATA}"):
+            names = [name for name in self._files.sizes(layout.DATA) if layout.part_index(name) is not None]
+        names.sort(key=lambda name: layout.part_index(name) or 0)
+        return self._parts((f"{layout.DATA}/{name}" for name in names), published=True)
+
+    def load(self) -> pd.DataFrame:
+        """`dataset()` in memory. Text stays text; whole numbers stay whole where some are missing."""
+        dataset = self.dataset()
+        with sink_errors("read", self.location):
+            return to_frame(dataset.to_table())
+
+    def rejects(self) -> pa.Table:
+        """Rejected rows of all committed row groups, shape `(rejected, 9)`; `parts.rejected_rows` makes records."""
+        return self._side_parts([manifest.rejects_part for manifest in self.committed().values()], REJECTS_SCHEMA)
+
+    def traces(self) -> pa.Table:
+        """Trace records of all committed row groups; no rows and no columns where nothing was traced."""
+        return self._side_parts([manifest.trace_part for manifest in self.committed().values()], None)
+
+    def _committed_indices(self) -> list[int]:
+        names = self._files.sizes(layout.MANIFESTS)
+        return sorted(index for name in names if (index := layout.part_index(name)) is not None)
+
+    def _schema(self, *, published: bool) -> pa.Schema | None:
+        """Schema to read parts with; None takes that of the first one."""
+        return None
+
+    def _parts(self, paths: Iterable[str | None], *, published: bool = False) -> Dataset:
+        found = [path for path in paths if path is not None]
+        schema = self._schema(published=published)
+        if not found:
+            return scan_table((schema or pa.schema([])).empty_table())
+        with sink_errors("read", f"{self.location}/{found[0]}"):
+            return self._files.dataset(found, schema=schema)
+
+    def _side_parts(self, paths: list[str | None], schema: pa.Schema | None) -> pa.Table:
+        found = [path for path in paths if path is not None]
+        if not found:
+            return (schema or pa.schema([])).empty_table()
+        with sink_errors("read", f"{self.location}/{found[0]}"):
+            return self._files.dataset(found, schema=schema).to_table()
+
+    def _record(self, kind: type[_R], path: str) -> _R | None:
+        text = self._read(path)
+        return None if text is None else self._parse(kind, text, path)
+
+    def _read(self, path: str) -> bytes | None:
+        with sink_errors("read", f"{self.location}/{path}"):
+            return self._files.read(path)
+
+    def _parse(self, kind: type[_R], text: bytes, path: str) -> _R:
+        try:
+            return kind.model_validate_json(text)
+        except ValidationError as error:
+            problem = error.errors()[0]
+            field = ".".join(str(part) for part in problem["loc"])
+            raise SinkError(
+                f"{self.location}/{path} is damaged or of another version of prefect-datagen "
+                f"({field}: {problem['msg']}); restore it, or set the dataset aside with --resume never",
+                path=f"{self.location}/{path}",
+            ) from error
+
+    def _check_part(self, manifest: RowGroupManifest, sizes: Mapping[str, int]) -> None:
+        found = None if manifest.part is None else sizes.get(manifest.part)
+        if manifest.part is None or found == manifest.part_bytes:
+            return
+        state = "is missing" if found is None else f"has {found:,} bytes instead of {manifest.part_bytes:,}"
+        raise SinkError(
+            f"row group {manifest.index}: {self.location}/{manifest.part} {state}; restore it, or delete "
+            f"{layout.manifest_path(manifest.index)} and resume to have this row group made again",
+            path=f"{self.location}/{manifest.part}",
+            row_group=manifest.index,
+        )
