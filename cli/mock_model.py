@@ -43,10 +43,10 @@ def mock_model(
 ) -> None:
     """Serve a made-up model over HTTP, as OpenAI's API: no key, no cost, and as many faults as you ask for.
 
-    The first line printed is the base URL; put it where a provider's `endpoint` goes. The same request always gets the
-    same answer, and every text says that it is made up. GET /stats tells what the callers did (calls, tokens, most in flight, requests
-    paid twice), POST /control changes any of these options while it runs, for example: curl -d '{"latency_ms": 200}'
-    http://127.0.0.1:8090/control
+    The first line printed has the base URL; put it where a provider's `endpoint` goes. The same request always gets the
+    same answer, and every text says that it is made up. GET /stats tells what the callers did (calls, tokens, most in
+    flight, requests paid twice). POST /control changes any of these options while it runs, for example:
+    curl -d '{"latency_ms": 200}' http://127.0.0.1:8090/control
 
     Examples:
 

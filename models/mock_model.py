@@ -167,12 +167,12 @@ class MockModel:
         if fault == "hang":
             call.recorder.fault(fault)
             return
-        self._recorder.stop()
         try:
             self._reply(call, fault)
         except SchemaError as error:
             call.exchange.respond(400, error_body(400, f"response_format: {error}"))
             self._count(call, "400", status=400)
+        self._recorder.stop()
 
     def _reply(self, call: _Call, fault: str | None) -> None:
         if fault is not None and fault != "bad-json":
