@@ -1,7 +1,7 @@
 """A small HTTP/1.1 server protocol for the mock model: callbacks, no tasks, and faults that a web framework forbids.
 
 Why not ASGI: an application there cannot reset a connection or stop half-way through a body, and these are what a
-client has to be tested against. Callbacks instead of one task per request also serve several times more calls a second.
+client has to be tested against. Callbacks also spare a task per request.
 """
 
 from __future__ import annotations
