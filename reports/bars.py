@@ -177,13 +177,20 @@ def draw_histogram(config: HistogramConfig, table: pa.Table, *, width: float) ->
     for (low, high), count in zip(edges, counts, strict=True):
         left, right = along.place(low, frame.left, frame.right), along.place(high, frame.left, frame.right)
         y = up.place(count, frame.bottom, frame.top)
-        ends = [show(each, config.format) if scale is Scale.NUMBER else time_text(each) for each in (low, high)]
-        hint = title(f"{ends[0]} to {ends[1]}: {show(count)}")
+        hint = title(f"{_bin_text(low, high, scale, config.format)}: {show(count)}")
         gap = 1.0 if right - left > 4 else 0.0
         parts.append(
             element("rect", hint, x=left, y=y, width=max(0.5, right - left - gap), height=frame.bottom - y, class_="f1")
         )
     return Drawing("".join(parts), width, height)
+
+
+def _bin_text(low: float, high: float, scale: Scale, format_: str | None) -> str:
+    if scale is Scale.TIME:
+        return f"{time_text(low)} to {time_text(high)}"
+    if high - low == 1 and low % 1 == 0.5:  # the bin of one whole number
+        return show(low + 0.5, format_)
+    return f"{show(low, format_)} to {show(high, format_)}"
 
 
 def _bins(config: HistogramConfig, table: pa.Table) -> tuple[list[tuple[float, float]], list[float], Scale]:

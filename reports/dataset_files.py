@@ -119,12 +119,12 @@ class DatasetFiles:
         )
 
     def _data_parts(self, manifests: Iterable[RowGroupManifest]) -> tuple[str, ...]:
-        committed = [manifest.part for manifest in manifests if manifest.part and manifest.written]
-        if not any(part.startswith(f"{layout.ROW_GROUPS}/") for part in committed):
-            return self._absolute(committed)
-        # After-generation processors made `data/` of the row groups; before that, the row groups are all there is.
-        published = sorted((self.path / layout.DATA).glob("part-*.parquet"))
-        return tuple(map(str, published)) or self._absolute(committed)
+        if (self.path / layout.STAGED_MARK).exists():
+            # After-generation processors make `data/` of the row groups; until then those are all there is.
+            published = sorted((self.path / layout.DATA).glob("part-*.parquet"))
+            if published:
+                return tuple(map(str, published))
+        return self._absolute(manifest.part for manifest in manifests if manifest.written)
 
     def _absolute(self, parts: Iterable[str | None]) -> tuple[str, ...]:
         return tuple(str(self.path / part) for part in parts if part)

@@ -157,6 +157,34 @@ class DuckDBFileSource:
             return self._connection
 
 
+class TablesSource:
+    """Tables in memory, each a relation of its name. They do not change."""
+
+    dialect = "duckdb"
+
+    def __init__(self, identity: str, tables: Mapping[str, pa.Table], *, limits: SourceLimits | None = None) -> None:
+        self.identity = identity
+        self.limits = limits or SourceLimits(ttl=None)
+        self._tables = dict(tables)
+        self._connection = duckdb.connect(config=_CONFIG)
+        self._connection.execute("SET enable_external_access = false")
+        self._connection.execute("SET lock_configuration = true")
+
+    def version(self) -> str:
+        """Constant."""
+        return ""
+
+    def execute(
+        self, text: str, parameters: Mapping[str, Any], *, relations: Mapping[str, pa.Table], cancel: Cancellation
+    ) -> pa.Table:
+        """See `Source.execute`."""
+        return _run(self._connection, text, parameters, {**self._tables, **relations}, cancel)
+
+    def close(self) -> None:
+        """Free the DuckDB instance."""
+        self._connection.close()
+
+
 def file_version(path: Path) -> str:
     """Changes when a database file, or the log beside it, does."""
     parts = []

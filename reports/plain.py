@@ -165,7 +165,7 @@ def _cell(value: Any, format_: str | None) -> str:
 
 
 def _alignment(scale: Scale) -> str | None:
-    return "number" if scale is Scale.NUMBER else None
+    return {Scale.NUMBER: "number", Scale.TIME: "time"}.get(scale)
 
 
 def _remainder(rows: int, shown: int) -> str:
