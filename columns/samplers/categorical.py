@@ -1,0 +1,191 @@
+"""Category and subcategory samplers: values from a list, or from the list that belongs to a parent's value.
+
+The type of the column follows from the values as they are written: all integers, integers and floats, all truth values,
+or text. A list that mixes text with numbers is text, each number as Python writes it. Nothing is read out of text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from prefect_datagen.columns.base import Reference
+from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick, unit
+from prefect_datagen.engine.errors import ConfigError
+
+Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
+
+
+def _text_keys(value: object) -> object:
+    # JSON writes every key as text; YAML need not.
+    return {str(key): item for key, item in value.items()} if isinstance(value, Mapping) else value
+
+
+class CategorySamplerParams(SamplerParams):
+    """One of a list of values, evenly or by weight."""
+
+    sampler_type: Literal["category"] = "category"
+    values: list[Value] = Field(min_length=1, description="What to choose from: text, numbers or truth values.")
+    weights: list[float] | None = Field(default=None, description="One per value; they need not sum to 1.")
+
+    def check(self, convert_to: str | None) -> Iterable[tuple[str, str]]:
+        """Weights that fit the values, and values of one column."""
+        yield from _value_mistakes("values", self.values, convert_to)
+        if self.weights is None:
+            return
+        if len(self.weights) != len(self.values):
+            yield "weights", f"{len(self.weights)} weights for {len(self.values)} values; there must be one per value"
+        wrong = [weight for weight in self.weights if not (math.isfinite(weight) and weight >= 0)]
+        if wrong:
+            yield "weights", f"{wrong[0]!r} is no weight; a weight is a finite number, 0 or more"
+        elif not 0 < sum(self.weights) < math.inf:
+            yield "weights", f"the weights sum to {sum(self.weights)!r}; at least one must be above 0"
+
+    def drawn_type(self) -> pa.DataType:
+        """The type that holds all values."""
+        return values_type(self.values)
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+        if self.weights is None:
+            table = _table(self.values, target.type)
+            count = len(table)
+            return Plan(1, lambda rows: table.take(pa.array(pick(rows.words[:, 0], count))))
+        # Values of weight 0 are left out, so that no rounding of the sums can ever choose one.
+        weighed = [(value, weight) for value, weight in zip(self.values, self.weights, strict=True) if weight]
+        table = _table([value for value, _ in weighed], target.type)
+        weights = np.array([weight for _, weight in weighed])
+        bounds = np.cumsum(weights / weights.sum())[:-1]
+
+        def draw(rows: Rows) -> pa.Array:
+            return table.take(pa.array(np.searchsorted(bounds, unit(rows.words[:, 0]), side="right")))
+
+        return Plan(1, draw)
+
+
+class SubcategorySamplerParams(SamplerParams):
+    """One of the values that belong to the value of another column, evenly."""
+
+    sampler_type: Literal["subcategory"] = "subcategory"
+    category: str = Field(description="Column whose value decides: a category, or any other column.")
+    values: Annotated[dict[str, list[Value]], BeforeValidator(_text_keys)] = Field(
+        description="For each value of that column (as text, if it is a number) the values to choose from."
+    )
+
+    def references(self) -> Iterable[Reference]:
+        """The parent column."""
+        yield Reference(self.category, "category")
+
+    def check(self, convert_to: str | None) -> Iterable[tuple[str, str]]:
+        """A list for each key, and values of one column."""
+        if not self.values:
+            yield "values", "is empty; it needs a list for each value of the parent column"
+        for key, values in self.values.items():
+            if not values:
+                yield f"values.{key}", "the list is empty; it needs at least one value"
+        yield from _value_mistakes("values", self._flat(), convert_to)
+
+    def drawn_type(self) -> pa.DataType:
+        """The type that holds the values of all lists."""
+        return values_type(self._flat())
+
+    def missing(self, parents: Sequence[Any]) -> list[Any]:
+        """Those values of the parent column that have no list."""
+        array = _table(parents, values_type(parents))
+        return [value for value, code in zip(parents, self._codes(array).to_pylist(), strict=True) if code is None]
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+        table = _table(self._flat(), target.type)
+        counts = np.array([len(values) for values in self.values.values()], dtype=np.int64)
+        starts = np.cumsum(counts) - counts
+
+        def draw(rows: Rows) -> pa.Array:
+            parent = rows.columns[self.category]
+            codes = self._codes(parent)
+            if codes.null_count > parent.null_count:
+                unknown = parent.filter(pc.and_(codes.is_null(), parent.is_valid()))[0].as_py()
+                raise ConfigError(
+                    f"column {target.column!r}: params.values has no list for {unknown!r} of column {self.category!r}",
+                    column=target.column,
+                )
+            missing = codes.is_null().to_numpy(zero_copy_only=False)
+            code = codes.fill_null(0).to_numpy()
+            chosen = starts[code] + pick(rows.words[:, 0], counts[code])
+            return table.take(pa.array(chosen, mask=missing))
+
+        return Plan(1, draw)
+
+    def _flat(self) -> list[Value]:
+        return [value for values in self.values.values() for value in values]
+
+    def _codes(self, parent: pa.Array) -> pa.Array:
+        """Position of the list of each row, null where there is none. Numbers are compared as numbers: 1 is "1.0"."""
+        if pa.types.is_dictionary(parent.type):
+            parent = parent.dictionary_decode()
+        kind = kind_of(parent.type)
+        if kind is Kind.NUMBER:
+            parent, keys = parent.cast(pa.float64()), [_number(key) for key in self.values]
+        elif kind is Kind.TRUTH:
+            keys = [{"true": True, "false": False}.get(key.lower()) for key in self.values]
+        elif kind is Kind.TEXT:
+            keys = list(self.values)
+        else:
+            raise ConfigError(
+                f"params.category {self.category!r} holds {parent.type}; text, numbers and truth values have lists"
+            )
+        known = [position for position, key in enumerate(keys) if key is not None]
+        found = pc.index_in(parent, pa.array([keys[position] for position in known], parent.type), skip_nulls=True)
+        return pa.array(known, pa.int64()).take(found)
+
+
+def values_type(values: Sequence[Value]) -> pa.DataType:
+    """The Arrow type of a column that holds these values."""
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return pa.bool_()
+    if kinds == {int}:
+        return pa.int64()
+    if kinds and kinds <= {int, float}:
+        return pa.float64()
+    return pa.string()
+
+
+def _table(values: Sequence[Value], data_type: pa.DataType) -> pa.Array:
+    if pa.types.is_string(data_type):
+        return pa.array([str(value) for value in values], data_type)
+    return pa.array(values, data_type)
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _value_mistakes(field: str, values: Sequence[Value], convert_to: str | None) -> Iterable[tuple[str, str]]:
+    kinds = {type(value) for value in values}
+    if bool in kinds and len(kinds) > 1:
+        yield field, f"{values!r} mixes truth values with others; write the truth values as text ('yes') or as 0 and 1"
+    for value in values:
+        if type(value) is int and not -(2**63) <= value < 2**63:
+            yield field, f"{value!r} does not fit 64 bits; write it as text"
+        elif isinstance(value, str) and not _converts(value, convert_to):
+            yield field, f"{value!r} cannot be made {convert_to} (convert_to)"
+
+
+def _converts(text: str, convert_to: str | None) -> bool:
+    if convert_to not in ("int", "float"):
+        return True
+    try:
+        pa.array([text]).cast(pa.int64() if convert_to == "int" else pa.float64())
+    except pa.ArrowInvalid:
+        return False
+    return True

@@ -1,0 +1,189 @@
+"""Uniform, gaussian, Bernoulli, binomial and Poisson samplers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+
+from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit, unit
+
+_Floats = NDArray[np.float64]
+
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+DecimalPlaces = Annotated[int, Field(ge=-15, le=15)]
+
+_MAX_TABLE = 1 << 20  # entries; 8 MiB of a distribution function
+_EXACT = Context(prec=400)
+_MAX_COUNT = 10**15  # counts up to here are exact as floats and far from the end of 64-bit integers
+
+
+class UniformSamplerParams(SamplerParams):
+    """Numbers spread evenly over [low, high]."""
+
+    sampler_type: Literal["uniform"] = "uniform"
+    low: Finite = Field(description="Lower bound, inclusive.")
+    high: Finite = Field(description="Upper bound; reached only by rounding.")
+    decimal_places: DecimalPlaces | None = Field(default=None, description="Round to so many places, within bounds.")
+
+    def check(self, convert_to: str | None) -> Iterable[tuple[str, str]]:
+        """Bounds in order, and a rounded number between them."""
+        if self.low > self.high:
+            yield "high", f"high {self.high!r} is below low {self.low!r}"
+        elif not math.isfinite(self.high - self.low):
+            yield "high", f"the span from {self.low!r} to {self.high!r} is no finite number"
+        elif (bounds := self._rounded_bounds(convert_to)) is not None and bounds[0] > bounds[1]:
+            places = _places(self.decimal_places, convert_to)
+            yield "high", f"no number with {places} decimal places lies in [{self.low!r}, {self.high!r}]"
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+        low, span = self.low, self.high - self.low
+        places = _places(self.decimal_places, target.convert_to)
+        bounds = self._rounded_bounds(target.convert_to) or (self.low, self.high)
+
+        def draw(rows: Rows) -> pa.Array:
+            values = low + span * unit(rows.words[:, 0])
+            if places is not None:
+                values = np.round(values, places)
+            return pa.array(np.clip(values, *bounds))
+
+        return Plan(1, draw)
+
+    def _rounded_bounds(self, convert_to: str | None) -> tuple[float, float] | None:
+        """Smallest and largest rounded number within the bounds; rounding alone may step over them."""
+        places = _places(self.decimal_places, convert_to)
+        if places is None:
+            return None
+        step = Decimal(1).scaleb(-places)
+        low = Decimal(repr(self.low)).quantize(step, ROUND_CEILING, _EXACT)
+        high = Decimal(repr(self.high)).quantize(step, ROUND_FLOOR, _EXACT)
+        return float(low), float(high)
+
+
+class GaussianSamplerParams(SamplerParams):
+    """Normally distributed numbers."""
+
+    sampler_type: Literal["gaussian"] = "gaussian"
+    mean: Finite = Field(description="Mean.")
+    stddev: Finite = Field(ge=0.0, description="Standard deviation.")
+    decimal_places: DecimalPlaces | None = Field(default=None, description="Round to so many places.")
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row, by the inverse distribution function."""
+        from scipy.special import ndtri
+
+        def draw(rows: Rows) -> pa.Array:
+            values = self.mean + self.stddev * ndtri(open_unit(rows.words[:, 0]))
+            return pa.array(rounded(values, self.decimal_places))
+
+        return Plan(1, draw)
+
+
+class BernoulliSamplerParams(SamplerParams):
+    """1 with probability p, else 0."""
+
+    sampler_type: Literal["bernoulli"] = "bernoulli"
+    p: Probability = Field(description="Probability of 1.")
+
+    def drawn_type(self) -> pa.DataType:
+        """64-bit integers."""
+        return pa.int64()
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+
+        def draw(rows: Rows) -> pa.Array:
+            return pa.array((unit(rows.words[:, 0]) < self.p).astype(np.int64))
+
+        return Plan(1, draw)
+
+
+class BinomialSamplerParams(SamplerParams):
+    """Number of successes in n independent trials."""
+
+    sampler_type: Literal["binomial"] = "binomial"
+    n: int = Field(ge=0, le=_MAX_COUNT, description="Number of trials.")
+    p: Probability = Field(description="Probability of success of each trial.")
+
+    def drawn_type(self) -> pa.DataType:
+        """64-bit integers."""
+        return pa.int64()
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+        from scipy.special import betaincc
+
+        def at_most(counts: _Floats) -> _Floats:
+            # The binomial distribution function is an incomplete beta function (DLMF 8.17.5).
+            return np.where(counts < self.n, betaincc(counts + 1, np.maximum(self.n - counts, 1), self.p), 1.0)
+
+        mean, variance = self.n * self.p, self.n * self.p * (1 - self.p)
+        return _count_plan(mean, variance, 1 - 2 * self.p, at_most, largest=self.n)
+
+
+class PoissonSamplerParams(SamplerParams):
+    """Number of events in an interval."""
+
+    sampler_type: Literal["poisson"] = "poisson"
+    mean: Finite = Field(ge=0.0, le=_MAX_COUNT, description="Mean number of events.")
+
+    def drawn_type(self) -> pa.DataType:
+        """64-bit integers."""
+        return pa.int64()
+
+    def plan(self, target: Target) -> Plan:
+        """One word per row."""
+        from scipy.special import pdtr
+
+        return _count_plan(self.mean, self.mean, 1.0, lambda counts: pdtr(counts, self.mean))
+
+
+def rounded(values: NDArray[np.float64], places: int | None) -> NDArray[np.float64]:
+    """Values to so many decimal places, half to even; as they are for None."""
+    return values if places is None else np.round(values, places)
+
+
+def look_up(cumulative: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
+    """First position whose cumulative probability reaches `u`; the last one where none does."""
+    return np.minimum(np.searchsorted(cumulative, u, side="left"), len(cumulative) - 1)
+
+
+def _places(decimal_places: int | None, convert_to: str | None) -> int | None:
+    return 0 if convert_to == "int" else decimal_places
+
+
+def _count_plan(
+    mean: float, variance: float, asymmetry: float, at_most: Callable[[_Floats], _Floats], *, largest: int | None = None
+) -> Plan:
+    """Counts by a table of their distribution function around the mean, or nearly normal ones where that were too long.
+
+    Outside of the table there is less probability than one step of a 52-bit uniform. Twelve standard deviations see to
+    that where the distribution is near normal (1e-32); the 40 on top of them where the mean is small and the upper tail
+    falls like 1/k!.
+
+    Without a table the standard deviation is above 40,000, and the Cornish-Fisher expansion (Abramowitz and Stegun
+    26.2.49) with the third cumulant, `asymmetry * variance`, is within a thousandth of a count.
+    """
+    spread = math.sqrt(variance)
+    low, high = max(0, math.floor(mean - 12 * spread - 40)), math.ceil(mean + 12 * spread + 40)
+    if largest is not None:
+        high = min(high, largest)
+    if high - low < _MAX_TABLE:
+        table = at_most(np.arange(low, high + 1, dtype=np.float64))
+        return Plan(1, lambda rows: pa.array(low + look_up(table, open_unit(rows.words[:, 0]))))
+    from scipy.special import ndtri
+
+    def draw(rows: Rows) -> pa.Array:
+        normal = ndtri(open_unit(rows.words[:, 0]))
+        values = mean + spread * normal + asymmetry * (normal**2 - 1) / 6
+        return pa.array(np.clip(np.ceil(values - 0.5), low, high).astype(np.int64))
+
+    return Plan(1, draw)

@@ -1,0 +1,234 @@
+"""Drawing all sampler columns of a config together: dependencies, conditions, skips and constraints.
+
+Columns that constraints tie together, and all samplers that these read, form a *group*. A row of a group is drawn again
+as a whole, attempt after attempt, until it satisfies the group's constraints: rejection sampling from the true joint
+distribution (drawing one column after the other, each until it fits, would favour rows whose first column leaves the
+second little room). Groups are independent of each other, and a column that only reads a group is drawn once, after it.
+
+An attempt is part of the key of the random words, so the attempts of one row are a sequence of its own and the row
+comes out the same in whatever block it is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from prefect_datagen.columns.base import TemplateSkip
+from prefect_datagen.columns.sampler import SamplerColumnConfig
+from prefect_datagen.columns.samplers.base import Kind, SamplerParams, kind_of
+from prefect_datagen.columns.samplers.categorical import CategorySamplerParams, SubcategorySamplerParams
+from prefect_datagen.columns.samplers.compiled import Cells, Column
+from prefect_datagen.columns.samplers.conditions import Condition
+from prefect_datagen.columns.samplers.groups import MAX_ATTEMPTS, AnyConstraint, GroupStatistics, grouped
+from prefect_datagen.columns.samplers.identifiers import SHORT_FORMS, UUIDSamplerParams
+from prefect_datagen.columns.samplers.temporal import TimeDeltaSamplerParams
+from prefect_datagen.engine.errors import ConfigError, InternalError
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """Sampler columns of consecutive rows.
+
+    Attributes:
+        arrays: by column, each of shape `(rows,)` and of the type that the column's config promises.
+        skipped: which rows a column's skip rules left out, shape `(rows,)`; columns without such rules are not in it.
+    """
+
+    arrays: dict[str, pa.Array]
+    skipped: dict[str, NDArray[np.bool_]]
+
+
+class SeedStageSampler:
+    """Draws the sampler columns of a config, any block of rows at a time.
+
+    Safe to use from several threads. Pickles as its arguments. `reads` are the columns that are no samplers and must be
+    given to `sample`.
+
+    Args:
+        columns: all sampler columns of the config.
+        constraints: all constraints of the config.
+        seed: run seed.
+        max_attempts: draws of one row, at most, to satisfy its constraints.
+
+    Raises:
+        ConfigError: a column or a constraint is wrong, columns read each other in a circle, or constraints are hopeless
+            (unless they depend on given columns, which are not known yet).
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[SamplerColumnConfig],
+        constraints: Sequence[AnyConstraint] = (),
+        *,
+        seed: int,
+        max_attempts: int = MAX_ATTEMPTS,
+    ) -> None:
+        self._configs, self._constraints, self._seed = tuple(columns), tuple(constraints), seed
+        self._max_attempts = max_attempts
+        problems = [
+            f"columns.{config.name}.{field}: {message}" for config in columns for field, message in config.check()
+        ]
+        problems = problems or [f"{path}: {message}" for path, message in check_together(columns, constraints)]
+        if problems:
+            raise ConfigError("; ".join(problems), problems=problems)
+        compiled = [Column(config, seed=seed) for config in _in_order(columns)]
+        self._groups = grouped(compiled, constraints, max_attempts=max_attempts)
+        in_groups = {column.name for group in self._groups for column in group.columns}
+        self._free = [column for column in compiled if column.name not in in_groups]
+        read = frozenset[str]().union(*(part.inputs for part in self._free), *(group.reads for group in self._groups))
+        self.reads: frozenset[str] = read - {column.name for column in compiled}
+        for group in self._groups:
+            if not group.reads:
+                group.probe()
+
+    def sample(self, start: int, rows: int, given: Mapping[str, pa.Array]) -> Sampled:
+        """All sampler columns of rows `start` to `start + rows`, in the order of the config.
+
+        Args:
+            start: index of the first row in the dataset.
+            rows: number of rows.
+            given: columns of these rows that samplers read, at least those in `reads`, each of shape `(rows,)`.
+
+        Raises:
+            ConfigError: a given column is missing or does not fit, or constraints cannot be satisfied.
+        """
+        view = {name: _given(name, given, rows) for name in sorted(self.reads)}
+        for group in self._groups:
+            view |= group.draw(start, rows, view)
+        index = np.arange(start, start + rows, dtype=np.int64)
+        for column in self._free:
+            view[column.name] = column.draw(index, 0, view)
+        cells = {config.name: view[config.name] for config in self._configs}
+        return Sampled(
+            {name: column.value for name, column in cells.items()},
+            {name: column.skipped for name, column in cells.items() if column.skipped is not None},
+        )
+
+    def require_room(self, rows: int) -> None:
+        """Refuse a dataset of so many rows if it needs more short identifiers than there are.
+
+        Raises:
+            ConfigError: a column's short form would repeat itself.
+        """
+        for config in self._configs:
+            short = any(isinstance(one, UUIDSamplerParams) and one.short_form for _, one in config.branches())
+            if short and rows > SHORT_FORMS:
+                raise ConfigError(
+                    f"columns.{config.name}.params.short_form: {rows:,} rows share {SHORT_FORMS:,} identifiers: "
+                    "the probability that two rows get the same one is 1; leave short_form out",
+                    column=config.name,
+                )
+
+    def statistics(self) -> tuple[GroupStatistics, ...]:
+        """Draws and acceptance of each group of constrained columns so far."""
+        return tuple(group.statistics() for group in self._groups)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self._configs, self._constraints, self._seed, self._max_attempts)
+
+    def __repr__(self) -> str:
+        columns = [config.name for config in self._configs]
+        return f"SeedStageSampler({columns}, {[str(one) for one in self._constraints]}, seed={self._seed})"
+
+
+def check_together(
+    columns: Sequence[SamplerColumnConfig], constraints: Sequence[AnyConstraint]
+) -> Iterable[tuple[str, str]]:
+    """Mistakes that no column shows alone: (path, message) each. Needs columns whose own `check` found nothing."""
+    by_name = {config.name: config for config in columns}
+    empty = {name: _no_cells(config) for name, config in by_name.items()}
+    for config in columns:
+        for field, params in config.branches():
+            for inner, message in _parent_mistakes(params, by_name):
+                yield f"columns.{config.name}.{field}.{inner}", message
+        for text in config.conditional_params:
+            condition = Condition(text)
+            if by_name.keys() >= set(condition.references):
+                seen = {name: empty[name].seen for name in condition.references}
+                for message in _refusals(partial(condition.holds, seen, 0)):
+                    yield f"columns.{config.name}.conditional_params[{text}]", message
+    compared = {name: cells.compared for name, cells in empty.items()}
+    for position, constraint in enumerate(constraints):
+        if constraint.target_column not in by_name:
+            yield (
+                f"constraints[{position}].target_column",
+                f"{constraint.target_column!r} is no sampler column; only samplers can be drawn again",
+            )
+        elif by_name.keys() >= {reference.column for reference in constraint.references()}:
+            for message in _refusals(partial(constraint.satisfied, compared)):
+                yield f"constraints[{position}]", message
+
+
+def _rebuilt(
+    columns: Sequence[SamplerColumnConfig], constraints: Sequence[AnyConstraint], seed: int, max_attempts: int
+) -> SeedStageSampler:
+    return SeedStageSampler(columns, constraints, seed=seed, max_attempts=max_attempts)
+
+
+def _given(name: str, given: Mapping[str, pa.Array], rows: int) -> Cells:
+    if name not in given:
+        raise ConfigError(f"a sampler reads column {name!r}, which is neither a sampler nor seed data", column=name)
+    array = given[name]
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    if len(array) != rows:
+        raise InternalError(f"column {name!r} was given with {len(array)} rows; {rows} are drawn", column=name)
+    return Cells(array, array)
+
+
+def _no_cells(config: SamplerColumnConfig) -> Cells:
+    return Cells(pa.array([], config.types({})[0]), pa.array([], config.compared_type()))
+
+
+def _refusals(call: Callable[[], object]) -> list[str]:
+    try:
+        call()
+    except ConfigError as error:
+        return [error.message]
+    return []
+
+
+def _parent_mistakes(params: SamplerParams, by_name: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
+    """What is wrong between params and the sampler column they read."""
+    if isinstance(params, SubcategorySamplerParams) and params.category in by_name:
+        missing = params.missing(_possible_values(by_name[params.category]))
+        if missing:
+            yield "values", f"has no list for {', '.join(map(repr, missing))} of column {params.category!r}"
+    if isinstance(params, TimeDeltaSamplerParams) and params.reference_column_name in by_name:
+        found = by_name[params.reference_column_name].compared_type()
+        if kind_of(found) not in (Kind.TIME, Kind.TEXT):
+            yield "reference_column_name", f"column {params.reference_column_name!r} holds {found}, which is no time"
+
+
+def _possible_values(config: SamplerColumnConfig) -> list[Any]:
+    """All values that a categorical column can take; none for the others, which are seen when they are drawn."""
+    values: list[Any] = []
+    for _, params in config.branches():
+        if isinstance(params, CategorySamplerParams):
+            values += params.values
+        elif isinstance(params, SubcategorySamplerParams):
+            values += [value for group in params.values.values() for value in group]
+    return list(dict.fromkeys(values))
+
+
+def _in_order(columns: Sequence[SamplerColumnConfig]) -> list[SamplerColumnConfig]:
+    """Columns after those they read."""
+    by_name = {config.name: config for config in columns}
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for config in columns:
+        read = {reference.column for reference in config.references()}
+        read |= set(TemplateSkip(config.skip).inputs) if config.skip else set()
+        sorter.add(config.name, *(name for name in sorted(read) if name in by_name))
+    try:
+        return [by_name[name] for name in sorter.static_order()]
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise ConfigError(f"sampler columns read each other in a circle: {circle}") from error
