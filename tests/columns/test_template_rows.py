@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datagen.columns.template import MAX_OUTPUT, Template, TemplateError
@@ -43,6 +43,7 @@ def one_by_one(template: Template, rows: list[dict[str, Any]]) -> list[str | Non
 
 
 @pytest.mark.parametrize("text", TEMPLATES)
+@settings(deadline=None, max_examples=25)
 @given(data=st.data())
 def test_all_rows_at_once_give_the_texts_of_row_by_row(text: str, data: st.DataObject) -> None:
     template = Template(text)

@@ -13,7 +13,7 @@ import orjson
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prefect_datagen.engine.errors import CellError
@@ -117,6 +117,7 @@ TYPES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=JSON, type_=TYPES)
 def test_whatever_is_said_to_fit_arrow_takes_and_gives_back(value: Any, type_: pa.DataType) -> None:
     try:
@@ -126,6 +127,7 @@ def test_whatever_is_said_to_fit_arrow_takes_and_gives_back(value: Any, type_: p
     assert pa.array([taken], type=type_).to_pylist() == [taken]
 
 
+@settings(deadline=None)
 @given(value=JSON)
 def test_json_text_is_json_of_the_same_value(value: Any) -> None:
     assert json.loads(json_text(value)) == value
