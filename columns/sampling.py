@@ -22,12 +22,19 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from prefect_datagen.columns.base import TemplateSkip
+from prefect_datagen.columns.constraints import Constraint
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.samplers.base import Kind, SamplerParams, kind_of
-from prefect_datagen.columns.samplers.categorical import CategorySamplerParams, SubcategorySamplerParams
+from prefect_datagen.columns.samplers.categorical import (
+    CategorySamplerParams,
+    SubcategorySamplerParams,
+    Value,
+    values_array,
+)
 from prefect_datagen.columns.samplers.compiled import Cells, Column
 from prefect_datagen.columns.samplers.conditions import Condition
-from prefect_datagen.columns.samplers.groups import MAX_ATTEMPTS, AnyConstraint, GroupStatistics, grouped
+from prefect_datagen.columns.samplers.conversion import as_number
+from prefect_datagen.columns.samplers.groups import MAX_ATTEMPTS, GroupStatistics, grouped
 from prefect_datagen.columns.samplers.identifiers import SHORT_FORMS, UUIDSamplerParams
 from prefect_datagen.columns.samplers.temporal import TimeDeltaSamplerParams
 from prefect_datagen.engine.errors import ConfigError, InternalError
@@ -66,7 +73,7 @@ class SeedStageSampler:
     def __init__(
         self,
         columns: Sequence[SamplerColumnConfig],
-        constraints: Sequence[AnyConstraint] = (),
+        constraints: Sequence[Constraint] = (),
         *,
         seed: int,
         max_attempts: int = MAX_ATTEMPTS,
@@ -140,7 +147,7 @@ class SeedStageSampler:
 
 
 def check_together(
-    columns: Sequence[SamplerColumnConfig], constraints: Sequence[AnyConstraint]
+    columns: Sequence[SamplerColumnConfig], constraints: Sequence[Constraint]
 ) -> Iterable[tuple[str, str]]:
     """Mistakes that no column shows alone: (path, message) each. Needs columns whose own `check` found nothing."""
     by_name = {config.name: config for config in columns}
@@ -168,7 +175,7 @@ def check_together(
 
 
 def _rebuilt(
-    columns: Sequence[SamplerColumnConfig], constraints: Sequence[AnyConstraint], seed: int, max_attempts: int
+    columns: Sequence[SamplerColumnConfig], constraints: Sequence[Constraint], seed: int, max_attempts: int
 ) -> SeedStageSampler:
     return SeedStageSampler(columns, constraints, seed=seed, max_attempts=max_attempts)
 
@@ -199,8 +206,8 @@ def _refusals(call: Callable[[], object]) -> list[str]:
 def _parent_mistakes(params: SamplerParams, by_name: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
     """What is wrong between params and the sampler column they read."""
     if isinstance(params, SubcategorySamplerParams) and params.category in by_name:
-        missing = params.missing(_possible_values(by_name[params.category]))
-        if missing:
+        possible = _possible_values(by_name[params.category])
+        if possible is not None and (missing := params.missing(possible)):
             yield "values", f"has no list for {', '.join(map(repr, missing))} of column {params.category!r}"
     if isinstance(params, TimeDeltaSamplerParams) and params.reference_column_name in by_name:
         found = by_name[params.reference_column_name].compared_type()
@@ -208,15 +215,16 @@ def _parent_mistakes(params: SamplerParams, by_name: Mapping[str, SamplerColumnC
             yield "reference_column_name", f"column {params.reference_column_name!r} holds {found}, which is no time"
 
 
-def _possible_values(config: SamplerColumnConfig) -> list[Any]:
-    """All values that a categorical column can take; none for the others, which are seen when they are drawn."""
-    values: list[Any] = []
-    for _, params in config.branches():
-        if isinstance(params, CategorySamplerParams):
-            values += params.values
-        elif isinstance(params, SubcategorySamplerParams):
-            values += [value for group in params.values.values() for value in group]
-    return list(dict.fromkeys(values))
+def _possible_values(config: SamplerColumnConfig) -> pa.Array | None:
+    """All values that a categorical column can take; None for others, whose values are seen when they are drawn."""
+    values = [value for _, params in config.branches() for value in _listed(params)]
+    return as_number(values_array(values, config.drawn_type()), config.convert_to).unique() if values else None
+
+
+def _listed(params: SamplerParams) -> list[Value]:
+    if isinstance(params, CategorySamplerParams):
+        return params.values
+    return params.all_values() if isinstance(params, SubcategorySamplerParams) else []
 
 
 def _in_order(columns: Sequence[SamplerColumnConfig]) -> list[SamplerColumnConfig]:

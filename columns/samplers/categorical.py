@@ -54,12 +54,12 @@ class CategorySamplerParams(SamplerParams):
     def plan(self, target: Target) -> Plan:
         """One word per row."""
         if self.weights is None:
-            table = _table(self.values, target.type)
+            table = values_array(self.values, target.type)
             count = len(table)
             return Plan(1, lambda rows: table.take(pa.array(pick(rows.words[:, 0], count))))
         # Values of weight 0 are left out, so that no rounding of the sums can ever choose one.
         weighed = [(value, weight) for value, weight in zip(self.values, self.weights, strict=True) if weight]
-        table = _table([value for value, _ in weighed], target.type)
+        table = values_array([value for value, _ in weighed], target.type)
         weights = np.array([weight for _, weight in weighed])
         bounds = np.cumsum(weights / weights.sum())[:-1]
 
@@ -89,20 +89,20 @@ class SubcategorySamplerParams(SamplerParams):
         for key, values in self.values.items():
             if not values:
                 yield f"values.{key}", "the list is empty; it needs at least one value"
-        yield from _value_mistakes("values", self._flat(), convert_to)
+        yield from _value_mistakes("values", self.all_values(), convert_to)
 
     def drawn_type(self) -> pa.DataType:
         """The type that holds the values of all lists."""
-        return values_type(self._flat())
+        return values_type(self.all_values())
 
-    def missing(self, parents: Sequence[Any]) -> list[Any]:
+    def missing(self, parents: pa.Array) -> list[Any]:
         """Those values of the parent column that have no list."""
-        array = _table(parents, values_type(parents))
-        return [value for value, code in zip(parents, self._codes(array).to_pylist(), strict=True) if code is None]
+        without: list[Any] = parents.filter(self._codes(parents).is_null()).to_pylist()
+        return without
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
-        table = _table(self._flat(), target.type)
+        table = values_array(self.all_values(), target.type)
         counts = np.array([len(values) for values in self.values.values()], dtype=np.int64)
         starts = np.cumsum(counts) - counts
 
@@ -122,7 +122,8 @@ class SubcategorySamplerParams(SamplerParams):
 
         return Plan(1, draw)
 
-    def _flat(self) -> list[Value]:
+    def all_values(self) -> list[Value]:
+        """The values of all lists, one list after the other."""
         return [value for values in self.values.values() for value in values]
 
     def _codes(self, parent: pa.Array) -> pa.Array:
@@ -157,7 +158,8 @@ def values_type(values: Sequence[Value]) -> pa.DataType:
     return pa.string()
 
 
-def _table(values: Sequence[Value], data_type: pa.DataType) -> pa.Array:
+def values_array(values: Sequence[Value], data_type: pa.DataType) -> pa.Array:
+    """The values as a column of this type holds them; text holds a number as Python writes it."""
     if pa.types.is_string(data_type):
         return pa.array([str(value) for value in values], data_type)
     return pa.array(values, data_type)

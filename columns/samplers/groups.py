@@ -9,11 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from prefect_datagen.columns.constraints import ColumnInequalityConstraint, ScalarInequalityConstraint
+from prefect_datagen.columns.constraints import Constraint
 from prefect_datagen.columns.samplers.compiled import Cells, Column, View
 from prefect_datagen.engine.errors import ConfigError
-
-AnyConstraint = ScalarInequalityConstraint | ColumnInequalityConstraint
 
 MIN_ACCEPTANCE = 1e-4
 """Share of drawn rows that must satisfy the constraints of a group."""
@@ -47,7 +45,7 @@ class Group:
     `reads` are columns outside of the group that it depends on; `max_attempts` bounds the draws of one row.
     """
 
-    def __init__(self, columns: Sequence[Column], constraints: Sequence[AnyConstraint], *, max_attempts: int) -> None:
+    def __init__(self, columns: Sequence[Column], constraints: Sequence[Constraint], *, max_attempts: int) -> None:
         self.columns = tuple(columns)
         self._max_attempts = max_attempts
         self._constraints = tuple(constraints)
@@ -137,10 +135,10 @@ class Group:
         return " and ".join(f"'{constraint}'" for constraint in self._constraints)
 
 
-def grouped(columns: Sequence[Column], constraints: Sequence[AnyConstraint], *, max_attempts: int) -> list[Group]:
+def grouped(columns: Sequence[Column], constraints: Sequence[Constraint], *, max_attempts: int) -> list[Group]:
     """The groups: constraints that share a column, directly or through what their columns read, are in one."""
     by_name = {column.name: column for column in columns}
-    parts: list[tuple[set[str], list[AnyConstraint]]] = []
+    parts: list[tuple[set[str], list[Constraint]]] = []
     for constraint in constraints:
         names = _with_what_they_read({reference.column for reference in constraint.references()}, by_name)
         members = [constraint]

@@ -190,6 +190,19 @@ def test_a_subcategory_follows_parents_of_any_type(parents: list[Any], keys: lis
     assert set(pairs) == expected
 
 
+def test_the_lists_are_looked_up_by_the_parents_values_as_they_are_compared() -> None:
+    """A converted parent is a number; a list that mixes 1, 1.0 and text holds two different texts."""
+    children = {"category": "parent", "values": {"7": ["seven"], "12": ["twelve"]}}
+    converted = column("parent", "category", {"values": ["007", "12"]}, convert_to="int")
+    arrays = SeedStageSampler([converted, column("x", "subcategory", children)], seed=1).sample(0, 50, {}).arrays
+    assert set(zip(*(array.to_pylist() for array in arrays.values()), strict=True)) == {(7, "seven"), (12, "twelve")}
+    mixed = column("parent", "category", {"values": [1, 1.0, "a"]})
+    child = column("x", "subcategory", {"category": "parent", "values": {"1": [1], "a": [2]}})
+    assert list(check_together([mixed, child], [])) == [
+        ("columns.x.params.values", "has no list for '1.0' of column 'parent'")
+    ]
+
+
 def test_keys_that_yaml_reads_as_numbers_are_text() -> None:
     params = {"category": "parent", "values": {1: ["one"], 2.5: ["two"]}}
     assert column("x", "subcategory", params).params.values == {"1": ["one"], "2.5": ["two"]}  # type: ignore[union-attr]
