@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from prefect_datagen.columns.base import ColumnConfig
@@ -59,16 +60,12 @@ class Blueprint:
         final_schema: columns of the finished dataset, after the after-generation processors.
     """
 
-    def __init__(
-        self, config: DatasetConfig, run: RunConfig, *, seed: int, artifact_dir: Path | None = None
-    ) -> None:
+    def __init__(self, config: DatasetConfig, run: RunConfig, *, seed: int, artifact_dir: Path | None = None) -> None:
         self.config = config
         self.run = run
         self.seed = seed
         self.seed_reader: SeedReader | None = (
-            None
-            if config.seed_config is None
-            else open_seed(config.seed_config, base_dir=config.folder, run_seed=seed)
+            None if config.seed_config is None else open_seed(config.seed_config, base_dir=config.folder, run_seed=seed)
         )
         self._types: dict[str, pa.DataType] = {}
         self._seed_names = self._seed_column_names()
@@ -110,7 +107,7 @@ class Blueprint:
         return SeedRows(
             keys=[RowKey(index) for index in range(start, start + rows)],
             columns={name: arrays[name] for name in self.seed_schema.names},
-            skipped=sampled.skipped,
+            skipped={name: np.flatnonzero(mask).tolist() for name, mask in sampled.skipped.items()},
         )
 
     # --- how it is made --------------------------------------------------------------------------------------------
@@ -216,8 +213,8 @@ def from_table(table: pa.Table, *, before: SeedRows, schema: pa.Schema) -> SeedR
     position = {key: at for at, key in enumerate(before.keys)}
     origin = [position.get(RowKey(key.index)) for key in keys]
     skipped = {
-        name: [at for at, old in enumerate(origin) if old is not None and old in set(positions)]
-        for name, positions in before.skipped.items()
+        name: [at for at, old in enumerate(origin) if old in positions]
+        for name, positions in ((name, set(positions)) for name, positions in before.skipped.items())
         if name in schema.names
     }
     columns = {field.name: table.column(field.name).combine_chunks().cast(field.type) for field in schema}

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.base import ColumnConfig
+from prefect_datagen.columns.sampler import SamplerColumnConfig
+from prefect_datagen.columns.sampling import check_together
 from prefect_datagen.columns.seed import SeedDatasetColumnConfig
 from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.config.problems import Path, Problem, did_you_mean
@@ -45,6 +47,7 @@ def check(config: DatasetConfig, *, declared: set[str]) -> list[Problem]:
                 )
             )
     problems += _stage_order(config)
+    problems += _samplers(config, seed_columns, problems)
     problems += _models(config)
     problems += _processors(config, known)
     problems += _checks(config, known)
@@ -139,6 +142,32 @@ def _stage_order(config: DatasetConfig) -> Iterator[Problem]:
                 )
 
 
+def _samplers(config: DatasetConfig, seed_columns: set[str], found: list[Problem]) -> Iterator[Problem]:
+    """What samplers and constraints can only know of each other."""
+    samplers = {index: each for index, each in enumerate(config.columns) if isinstance(each, SamplerColumnConfig)}
+    if any(problem.path[:1] in (("columns",), ("constraints",)) for problem in found):
+        return
+    names = {column.name for column in samplers.values()}
+    for index, constraint in enumerate(config.constraints):
+        for reference in constraint.references():
+            if reference.column not in names | seed_columns:
+                hint = did_you_mean(reference.column, names)
+                yield Problem(
+                    ("constraints", index, reference.field), f"column {reference.column!r} is not sampled{hint}"
+                )
+                return
+    for field, message in check_together(list(samplers.values()), config.constraints):
+        yield Problem(_sampler_path(field, {column.name: at for at, column in samplers.items()}), message)
+
+
+def _sampler_path(field: str, positions: dict[str, int]) -> Path:
+    """`columns.NAME.params.low` as a path by position."""
+    for name, at in positions.items():
+        if field.startswith(f"columns.{name}."):
+            return ("columns", at, *_steps(field.removeprefix(f"columns.{name}.")))
+    return _steps(field)
+
+
 def _models(config: DatasetConfig) -> Iterator[Problem]:
     providers = {provider.name for provider in config.model_providers} | {BUILT_IN_PROVIDER}
     for index, model in enumerate(config.model_configs):
@@ -166,9 +195,7 @@ def _checks(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
 
 def _cycle(config: DatasetConfig) -> Iterator[Problem]:
     makers = {name: column.name for column in config.columns for name in column.produces()}
-    inputs = {
-        column.name: [makers[name] for name in inputs_of(column) if name in makers] for column in config.columns
-    }
+    inputs = {column.name: [makers[name] for name in inputs_of(column) if name in makers] for column in config.columns}
     cycle = find_cycle({name: list(reads) for name, reads in inputs.items()})
     if cycle:
         yield Problem(("columns",), f"columns depend on each other in a circle: {' → '.join(cycle)}")
@@ -176,5 +203,3 @@ def _cycle(config: DatasetConfig) -> Iterator[Problem]:
 
 def _steps(field: str) -> Path:
     return tuple(int(step) if step.isdigit() else step for step in field.replace("]", "").replace("[", ".").split("."))
-
-

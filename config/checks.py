@@ -198,7 +198,9 @@ def tally(checks: Sequence[Check], table: pa.Table) -> tuple[dict[str, CheckTall
         connection.register("rows", rows)
         for check in checks:
             value = f"CAST({check.sql_column()} AS DOUBLE)" if isinstance(check, MeanScoreCheck) else "NULL::DOUBLE"
-            query = f"SELECT coalesce({check.condition()}, false) AS bad, {value} AS number, __row FROM rows ORDER BY __row"
+            query = (
+                f"SELECT coalesce({check.condition()}, false) AS bad, {value} AS number, __row FROM rows ORDER BY __row"
+            )
             try:
                 found = connection.execute(query).to_arrow_table()
             except duckdb.Error as error:

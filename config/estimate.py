@@ -90,7 +90,11 @@ class _Counting(OfflineClient):
 
 
 def estimate(
-    blueprint: Blueprint, plan: Plan, *, known: Mapping[str, ModelUsage] | None = None, paid: frozenset[str] = frozenset()
+    blueprint: Blueprint,
+    plan: Plan,
+    *,
+    known: Mapping[str, ModelUsage] | None = None,
+    paid: frozenset[str] = frozenset(),
 ) -> Estimate:
     """Estimate the row groups of `plan` that are to do.
 
@@ -112,9 +116,7 @@ def estimate(
     return Estimate(
         rows=rows,
         sampled_rows=sampled,
-        calls_by_column={
-            name: 0 if name in paid else round(count * rows / sampled) for name, count in calls.items()
-        },
+        calls_by_column={name: 0 if name in paid else round(count * rows / sampled) for name, count in calls.items()},
         models=models,
         seconds=Range(
             low=max((each.seconds.low for each in models.values()), default=0.0),
@@ -127,7 +129,9 @@ def estimate(
 def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> tuple[dict[str, _Counting], dict[str, int]]:
     """Run the first rows that are to do; what each alias was asked for, and cells made by column."""
     clients = {model.alias: _Counting() for model in blueprint.config.model_configs}
-    specs = [ModelSpec(model.alias, model.model, clients[model.alias], rows) for model in blueprint.config.model_configs]
+    specs = [
+        ModelSpec(model.alias, model.model, clients[model.alias], rows) for model in blueprint.config.model_configs
+    ]
     first = plan.todo[0].start
     seeds = blueprint.seed_rows(first, rows)
     group = RowGroup(plan.todo[0].index, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
@@ -141,7 +145,9 @@ def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> tuple[dict[str, _Cou
         finally:
             await driver.aclose()
 
-    graph = ColumnGraph.build([_harmless(node, blueprint) for node in blueprint.graph.nodes], sources=blueprint.graph.sources)
+    graph = ColumnGraph.build(
+        [_harmless(node, blueprint) for node in blueprint.graph.nodes], sources=blueprint.graph.sources
+    )
     with ThreadPoolExecutor(1) as threads:
         loop_thread.run(run(threads))
     aliases = {model.alias for model in blueprint.config.model_configs}

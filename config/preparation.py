@@ -56,6 +56,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
     recorded = None if reader is None else reader.run_record()
     seed = choose_seed(run, recorded)
     blueprint = Blueprint(config, run, seed=seed)
+    blueprint.sampler.require_room(num_records)
     decision = decide(
         run.resume,
         recorded,
@@ -115,15 +116,11 @@ def paid_columns(blueprint: Blueprint, recorded: RunRecord | None) -> frozenset[
         column.name
         for column in blueprint.config.columns
         if old.get(f"column {column.name}") != new[f"column {column.name}"]
-        or any(
-            old.get(f"model {alias.column}") != new.get(f"model {alias.column}") for alias in column.model_aliases()
-        )
+        or any(old.get(f"model {alias.column}") != new.get(f"model {alias.column}") for alias in column.model_aliases())
     }
     grown = True
     while grown:
-        later = {
-            column.name for column in blueprint.config.columns if changed & set(inputs_of(column))
-        }
+        later = {column.name for column in blueprint.config.columns if changed & set(inputs_of(column))}
         grown = not later <= changed
         changed |= later
     return frozenset(column.name for column in blueprint.config.columns) - changed

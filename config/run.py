@@ -78,7 +78,9 @@ class RunConfig(Config):
     max_total_tokens: int | None = Field(default=None, ge=1, description="Stop, resumable, at this many tokens.")
     max_cost: float | None = Field(default=None, gt=0, description="Stop, resumable, at this cost (prices: models).")
 
-    journal: bool = Field(default=True, description="Keep accepted answers, so that a resume never pays for them again.")
+    journal: bool = Field(
+        default=True, description="Keep accepted answers, so that a resume never pays for them again."
+    )
     trace: bool = Field(default=False, description="Record every cell's way through the engine.")
     slow_call_seconds: float = Field(
         default=30.0, gt=0, description="Log calls that are pending for longer than this, and runs that stand still."

@@ -1,7 +1,8 @@
 """The conversation with a model: what is sent, what comes back, and what every client must do.
 
-A client makes exactly one HTTP call (or computes one answer) per `chat`, never retries, and classifies every failure
-once by raising `ModelError` with its kind. Limits, retries, the journal and the accounting stand above it and see only
+A client makes one HTTP call (or computes one answer) per `chat`, never retries, and classifies every failure once by
+raising `ModelError` with its kind. (The one exception: where an endpoint refuses `response_format`, the client asks again
+without it, once, and remembers.) Limits, retries, the journal and the accounting stand above it and see only
 these types. Nothing here knows rows or columns.
 """
 

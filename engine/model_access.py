@@ -68,12 +68,16 @@ def journal_key(endpoint: str, column: str, row: RowKey, step: int, body: Mappin
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """What an alias stands for. Prices are per million tokens; `rpm` and `tpm` are budgets per minute."""
+    """What an alias stands for. Prices are per million tokens; `rpm` and `tpm` are budgets per minute.
+
+    `sent_along` is what the client adds to every request's body, as text: it decides answers, and so journal keys.
+    """
 
     alias: str
     model: str
     client: ChatClient
     max_parallel_requests: int
+    sent_along: str = ""
     timeout: float | None = None
     input_price: float = 0.0
     output_price: float = 0.0
@@ -243,7 +247,8 @@ class CellModels:
         """One call, or the answer that an earlier one paid for."""
         port = self._access.port(alias)
         step, self._steps = self._steps, self._steps + 1
-        key = journal_key(port.spec.client.endpoint, self._column, self._row, step, request.body())
+        asked = f"{port.spec.client.endpoint}\x1f{port.spec.sent_along}"
+        key = journal_key(asked, self._column, self._row, step, request.body())
         counters = (port.usage, self._usage.setdefault(alias, UsageCounter()))
         known = self._access.journal.get(key)
         if known is not None:
@@ -382,5 +387,3 @@ def make_ports(
             spec, limiter=limiters.limiter(spec), circuit=circuit, rule=ShutdownRule(error_rate, window)
         )
     return ports
-
-

@@ -1,7 +1,7 @@
 """A run from config to verdict, for build and preview alike: they differ only in the sink.
 
-    load ─► decide (start, continue, repair, set aside) ─► open the sink (its lock is held from here on) ─► plan
-         ─► controller maps the row groups ─► finalize (not after an early end) ─► metadata, artifacts ─► final state
+load ─► decide (start, continue, repair, set aside) ─► open the sink (its lock is held from here on) ─► plan
+     ─► controller maps the row groups ─► finalize (not after an early end) ─► metadata, artifacts ─► final state
 """
 
 from __future__ import annotations
@@ -234,5 +234,3 @@ def _say(plan: Plan, location: str) -> None:
 
 def _callback(given: OutcomeCallback | str | None, folder: Path) -> OutcomeCallback | None:
     return load_function(given, folder) if isinstance(given, str) else given
-
-

@@ -238,7 +238,7 @@ def _as_error(result: object, plan: RowGroupPlan, state: State[RowGroupManifest]
 def _interrupted(cause: BaseException) -> DatagenError:
     if isinstance(cause, DatagenError):
         return cause
-    name = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM"}.get(type(cause).__name__, type(cause).__name__)
+    name = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM"}.get(
+        type(cause).__name__, type(cause).__name__
+    )
     return RunInterruptedError(f"interrupted by {name}", cause=name)
-
-

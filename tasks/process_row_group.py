@@ -61,9 +61,10 @@ def process_row_group(
         work.run(commit)
     except RowGroupAbortedError as aborted:
         return Cancelled(name="Aborted", message=f"the run ended before stage {aborted} of this row group was over")
-    if work.manifest.outcome is Outcome.DROPPED:
-        return Completed(name="Dropped", message="no row survived", data=work.manifest)
-    return work.manifest
+    manifest = work.manifest.model_copy(update={"stage_seconds": work.stage_seconds})  # with that of the commit itself
+    if manifest.outcome is Outcome.DROPPED:
+        return Completed(name="Dropped", message="no row survived", data=manifest)
+    return manifest
 
 
 def with_results_in(ticket: RunTicket) -> Process:

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+import orjson
+
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.engine import loop_thread
@@ -32,6 +34,7 @@ from prefect_datagen.engine.model_access import (
 from prefect_datagen.engine.outcomes import ModelUsage, RowGroupManifest
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.models.clients import make_clients
+from prefect_datagen.models.config import ModelProvider
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
@@ -59,7 +62,13 @@ class Runtime:
         self.blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed, artifact_dir=store.local_path)
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
         self.journal = open_journal(ticket, store.local_path)
-        self._clients = clients_of(ticket)
+        providers = providers_of(ticket)
+        self._sent_along = {
+            provider.name: orjson.dumps(provider.extra_body, option=orjson.OPT_SORT_KEYS).decode()
+            for provider in providers
+            if provider.extra_body
+        }
+        self._clients = clients_of(ticket, providers)
         self.driver = loop_thread.run(self._make_driver(notify))
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
@@ -71,6 +80,7 @@ class Runtime:
                     model=model.model,
                     client=self._clients[model.provider],
                     max_parallel_requests=model.inference_parameters.max_parallel_requests,
+                    sent_along=self._sent_along.get(model.provider, ""),
                     timeout=model.inference_parameters.timeout,
                     input_price=model.price.input if model.price else 0.0,
                     output_price=model.price.output if model.price else 0.0,
@@ -124,20 +134,25 @@ class Runtime:
             self.journal.close()
 
 
-def clients_of(ticket: RunTicket) -> dict[str, ChatClient]:
-    """A client for each provider that the models name; blocks stand before the config's own providers.
+def providers_of(ticket: RunTicket) -> list[ModelProvider]:
+    """The providers of a run; blocks stand before the config's own."""
+    blocks = {block.provider: block.as_provider() for block in ticket.endpoints}
+    own = [provider for provider in ticket.config.model_providers if provider.name not in blocks]
+    return [*own, *blocks.values()]
+
+
+def clients_of(ticket: RunTicket, providers: list[ModelProvider]) -> dict[str, ChatClient]:
+    """A client for each provider that the models name.
 
     Raises:
         ConfigError: a key is missing, or a provider is not configured.
     """
-    blocks = {block.provider: block for block in ticket.endpoints}
-    own = [provider for provider in ticket.config.model_providers if provider.name not in blocks]
-    return make_clients(
-        ticket.config.model_configs,
-        [*own, *(block.as_provider() for block in blocks.values())],
-        environ=os.environ,
-        keys={name: block.api_key for name, block in blocks.items() if isinstance(block, ModelEndpoint) and block.api_key},
-    )
+    keys = {
+        block.provider: block.api_key
+        for block in ticket.endpoints
+        if isinstance(block, ModelEndpoint) and block.api_key is not None
+    }
+    return make_clients(ticket.config.model_configs, providers, environ=os.environ, keys=keys)
 
 
 def open_journal(ticket: RunTicket, folder: Path | None) -> AnswerJournal:
@@ -170,9 +185,7 @@ def runtime_for(ticket: RunTicket) -> Runtime:
         runtime = _runtimes.get(ticket.run_id)
         if runtime is None:
             blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed)
-            store = ticket.sink.join(
-                schema=blueprint.schema, staged=bool(blueprint.processors(Stage.AFTER_GENERATION))
-            )
+            store = ticket.sink.join(schema=blueprint.schema, staged=bool(blueprint.processors(Stage.AFTER_GENERATION)))
             runtime = _runtimes[ticket.run_id] = Runtime(ticket, store=store, reused={})
             atexit.register(runtime.close)
         return runtime

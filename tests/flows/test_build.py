@@ -1,0 +1,357 @@
+"""Building datasets through the flow, against a real model server process and Prefect's API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+from prefect.client.orchestration import get_client
+from prefect.states import State
+
+from prefect_datagen.blocks import InMemoryRowGroupSink, OfflineModel, ParquetRowGroupSink
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.engine.errors import (
+    ConfigError,
+    EarlyShutdownError,
+    ProcessorError,
+    ResumeRefusedError,
+    ShortfallError,
+)
+from prefect_datagen.engine.outcomes import Outcome, RowGroupOutcome, Verdict
+from prefect_datagen.flows.build import build_dataset
+from prefect_datagen.flows.preview import preview_dataset
+from prefect_datagen.flows.results import BuildResult
+from tests.flows.configs import AIRPORTS, feedback, samplers
+from tests.mock_server import MockServer
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def build(config: Any, path: Path, rows: int, **run: Any) -> BuildResult:
+    """Build with these run settings; `seed` is 7 unless told."""
+    settings = RunConfig.model_validate({"seed": 7, **run})
+    return build_dataset(config, num_records=rows, sink=ParquetRowGroupSink(path=path), run=settings)
+
+
+def test_a_build_over_http_writes_every_row_in_order(tmp_path: Path, mock_server: MockServer) -> None:
+    result = build(feedback(mock_server.url), tmp_path / "d", 25, row_group_size=10)
+    frame = result.load_dataset()
+    assert len(frame) == 25
+    assert result.metadata.status is Verdict.COMPLETE
+    assert list(frame.columns) == ["number", "mood", "title", "text", "reply"]
+    assert (frame["title"] == frame["mood"] + " " + frame["number"]).all()
+    stats = mock_server.stats()
+    assert (stats.calls, stats.repeated_requests) == (50, 0)
+    usage = result.metadata.usage["writer"]
+    assert (usage.calls, usage.input_tokens, usage.output_tokens) == (50, stats.input_tokens, stats.output_tokens)
+    assert stats.max_in_flight <= 8
+
+
+def test_the_directory_is_readable_as_it_is(tmp_path: Path) -> None:
+    result = build(feedback(), tmp_path / "d", 12, row_group_size=5)
+    data = tmp_path / "d" / "data"
+    assert len(pd.read_parquet(data)) == 12
+    assert ds.dataset(data).count_rows() == 12
+    assert result.dataset().schema.names == ds.dataset(data).schema.names
+
+
+@pytest.mark.parametrize(("rows", "size", "groups"), [(0, 5, 0), (1, 5, 1), (5, 5, 1), (11, 5, 3), (3, 1, 3)])
+def test_exactly_so_many_rows(tmp_path: Path, rows: int, size: int, groups: int) -> None:
+    result = build(samplers(), tmp_path / "d", rows, row_group_size=size)
+    assert len(result.load_dataset()) == rows
+    assert len(result.metadata.row_groups) == groups
+    assert result.metadata.status is Verdict.COMPLETE
+
+
+def test_the_same_seed_gives_the_same_rows_whatever_the_row_groups(tmp_path: Path) -> None:
+    first = build(feedback(), tmp_path / "a", 60, row_group_size=7, max_concurrent_row_groups=8).load_dataset()
+    second = build(feedback(), tmp_path / "b", 60, row_group_size=60, max_concurrent_row_groups=1).load_dataset()
+    third = build(feedback(), tmp_path / "c", 60, row_group_size=7, seed=8).load_dataset()
+    pd.testing.assert_frame_equal(first, second)
+    assert not first["number"].equals(third["number"])
+
+
+def test_text_that_looks_like_a_number_stays_text(tmp_path: Path, mock_server: MockServer) -> None:
+    seed = tmp_path / "codes.csv"
+    codes = ["0E8", "00M", "1.10", "null", "true", "NA", "", "007"]
+    seed.write_text("code\n" + "\n".join(f'"{code}"' for code in codes) + "\n")
+    mock_server.become(log_requests=True)
+    config = feedback(
+        mock_server.url,
+        seed_config={"source": {"seed_type": "local", "path": str(seed)}},
+        columns=[
+            {"name": "code", "column_type": "seed-dataset"},
+            {"name": "copy", "column_type": "expression", "expr": "{{ code }}"},
+            {"name": "text", "column_type": "llm-text", "model_alias": "writer", "prompt": "[{{ code }}|{{ copy }}]"},
+        ],
+    )
+    frame = build(config, tmp_path / "d", len(codes), row_group_size=3).load_dataset()
+    assert list(frame["code"]) == codes
+    assert list(frame["copy"]) == codes
+    sent = {request.prompt for request in mock_server.requests()}
+    assert sent == {f"[{code}|{code}]" for code in codes}
+
+
+def test_a_second_build_reuses_everything_and_asks_nothing(tmp_path: Path, mock_server: MockServer) -> None:
+    config = feedback(mock_server.url)
+    build(config, tmp_path / "d", 20, row_group_size=10)
+    parts = {part: part.read_bytes() for part in (tmp_path / "d" / "data").iterdir()}
+    mock_server.become()
+    result = build(config, tmp_path / "d", 20, row_group_size=10)
+    assert mock_server.stats().calls == 0
+    assert all(outcome.reused for outcome in result.metadata.row_groups)
+    assert {part: part.read_bytes() for part in (tmp_path / "d" / "data").iterdir()} == parts
+
+
+def test_a_larger_number_extends_and_keeps_committed_parts(tmp_path: Path, mock_server: MockServer) -> None:
+    config = feedback(mock_server.url)
+    build(config, tmp_path / "d", 15, row_group_size=10)
+    parts = {part: part.read_bytes() for part in (tmp_path / "d" / "data").iterdir()}
+    mock_server.become()
+    result = build(config, tmp_path / "d", 30, row_group_size=10)
+    assert mock_server.stats().calls == 30
+    assert len(result.load_dataset()) == 30
+    assert all(part.read_bytes() == before for part, before in parts.items())
+    whole = build(config, tmp_path / "e", 30, row_group_size=10).load_dataset()
+    pd.testing.assert_frame_equal(result.load_dataset(), whole)
+
+
+def test_a_smaller_number_is_refused(tmp_path: Path) -> None:
+    build(samplers(), tmp_path / "d", 20)
+    with pytest.raises(ResumeRefusedError, match="was built for 20 rows; 10 are fewer"):
+        build(samplers(), tmp_path / "d", 10)
+
+
+def test_a_changed_prompt_pays_for_its_column_and_what_reads_it_only(tmp_path: Path, mock_server: MockServer) -> None:
+    config = feedback(mock_server.url)
+    config["columns"].append(
+        {"name": "other", "column_type": "llm-text", "model_alias": "writer", "prompt": "Also {{ title }}."}
+    )
+    before = build(config, tmp_path / "d", 10).load_dataset()
+    config["columns"][4]["prompt"] = "Answer: {{ text }}"
+    mock_server.become()
+    result = build(config, tmp_path / "d", 10)
+    assert mock_server.stats().calls == 10
+    after = result.load_dataset()
+    assert list(after["text"]) == list(before["text"])
+    assert list(after["other"]) == list(before["other"])
+    assert (after["reply"] != before["reply"]).all()
+    assert list((tmp_path / "d" / ".superseded").iterdir())
+
+
+def test_a_resume_of_a_changed_config_names_every_difference(tmp_path: Path) -> None:
+    build(feedback(), tmp_path / "d", 5)
+    config = feedback()
+    config["columns"][3]["prompt"] = "Something else {{ title }}"
+    config["columns"].pop(4)
+    with pytest.raises(ResumeRefusedError) as refused:
+        build(config, tmp_path / "d", 5, resume="always", seed=9)
+    assert refused.value.differences == [
+        "column order changed",
+        "column reply was removed",
+        "column text changed",
+        "run seed changed",
+    ]
+
+
+def test_another_row_group_size_is_refused_with_the_reason(tmp_path: Path) -> None:
+    build(samplers(), tmp_path / "d", 5, row_group_size=5)
+    with pytest.raises(ResumeRefusedError, match="row_group_size: 5 on disk, 2 asked for"):
+        build(samplers(), tmp_path / "d", 10, row_group_size=2, resume="always")
+
+
+def test_rejected_rows_are_stored_and_counted_and_fail_the_flow(tmp_path: Path, mock_server: MockServer) -> None:
+    mock_server.become(fail_prompt_regex="sad", fail_prompt_code="400")
+    config = feedback(mock_server.url)
+    with pytest.raises(ShortfallError) as short:
+        build(config, tmp_path / "d", 40, row_group_size=10, disable_early_shutdown=True)
+    sink = ParquetRowGroupSink(path=tmp_path / "d")
+    rejects = sink.reader().rejects().to_pylist()
+    written = len(sink.reader().load())
+    assert written + len(rejects) == 40
+    assert len(rejects) > 0
+    assert {(row["column"], row["reason"]) for row in rejects} == {("text", "400")}
+    assert short.value.rejected_by_reason == {"400": len(rejects)}
+    metadata = sink.reader().metadata()
+    assert metadata is not None
+    assert metadata.status is Verdict.PARTIAL
+
+
+def test_a_shortfall_may_be_a_warning(tmp_path: Path, mock_server: MockServer) -> None:
+    mock_server.become(fail_prompt_regex="sad", fail_prompt_code="400")
+    state: State[BuildResult] = build_dataset(
+        feedback(mock_server.url),
+        num_records=30,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(seed=7, on_shortfall="warn", disable_early_shutdown=True),
+        return_state=True,
+    )
+    assert state.is_completed()
+    assert state.name == "Partial"
+    assert state.message is not None
+    assert "rejected: 400 " in state.message
+
+
+def test_repair_makes_again_what_a_retry_can_help(tmp_path: Path, mock_server: MockServer) -> None:
+    mock_server.become(fail_prompt_regex="sad", fail_prompt_code="500")
+    config = feedback(mock_server.url)
+    run = {"row_group_size": 5, "max_retries": 0, "salvage_rounds": 0, "on_shortfall": "warn"}
+    first = build(config, tmp_path / "d", 20, disable_early_shutdown=True, **run)
+    assert 0 < first.metadata.actual_num_records < 20
+    mock_server.become()
+    second = build(config, tmp_path / "d", 20, resume="repair", **run)
+    assert second.metadata.actual_num_records == 20
+    lost = first.metadata.rejected
+    assert mock_server.stats().calls == 2 * lost
+    assert second.metadata.status is Verdict.COMPLETE
+
+
+def test_a_dead_endpoint_fails_the_flow_with_the_dominant_cause_and_few_calls(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    mock_server.become(require_key="right", latency_ms=5)
+    with pytest.raises(
+        EarlyShutdownError, match=r"stopped early: 401 from http://127.0.0.1:\d+/v1 on \d+ of \d+ cells"
+    ):
+        build(feedback(mock_server.url), tmp_path / "d", 5_000, shutdown_error_window=20)
+    assert mock_server.stats().calls <= 8 + 2 * 20
+    metadata = ParquetRowGroupSink(path=tmp_path / "d").reader().metadata()
+    assert metadata is not None
+    assert metadata.status is Verdict.FAILED
+    assert {outcome.outcome for outcome in metadata.row_groups} == {Outcome.ABORTED}
+
+
+def test_outcomes_are_told_as_they_happen(tmp_path: Path) -> None:
+    seen: list[RowGroupOutcome] = []
+    build_dataset(
+        samplers(),
+        num_records=6,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(row_group_size=2),
+        on_row_group_complete=seen.append,
+    )
+    assert sorted(outcome.index for outcome in seen) == [0, 1, 2]
+    assert {outcome.outcome for outcome in seen} == {Outcome.COMPLETED}
+
+
+def test_a_callback_that_raises_fails_the_run(tmp_path: Path) -> None:
+    def broken(outcome: RowGroupOutcome) -> None:
+        raise RuntimeError("no thanks")
+
+    with pytest.raises(ProcessorError, match="on_row_group_complete failed for row group .*no thanks"):
+        build_dataset(
+            samplers(),
+            num_records=6,
+            sink=ParquetRowGroupSink(path=tmp_path / "d"),
+            run=RunConfig(row_group_size=2),
+            on_row_group_complete=broken,
+        )
+
+
+def test_a_wrong_config_is_refused_before_anything_is_made(tmp_path: Path) -> None:
+    config = feedback()
+    config["columns"][3]["prompt"] = "{{ titel }}"
+    with pytest.raises(
+        ConfigError, match=r"columns\[3\].prompt: column 'titel' is not defined; did you mean 'title'\?"
+    ):
+        build(config, tmp_path / "d", 5)
+    assert not (tmp_path / "d").exists()
+
+
+def test_a_preview_writes_nothing_and_returns_rows_traces_and_timings(tmp_path: Path) -> None:
+    before = set(tmp_path.iterdir())
+    preview = preview_dataset(feedback(), num_records=4, run=RunConfig(seed=7))
+    assert len(preview.dataset) == 4
+    assert len(preview.task_traces) == 4 * 2 + 1  # two model columns by cell, one expression as a whole
+    assert set(preview.metadata.stage_seconds) >= {"seed", "generate", "commit"}
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_preview_makes_the_rows_of_the_build(tmp_path: Path) -> None:
+    preview = preview_dataset(feedback(), num_records=4, run=RunConfig(seed=7))
+    built = build(feedback(), tmp_path / "d", 9).load_dataset()
+    pd.testing.assert_frame_equal(preview.dataset, built.head(4))
+
+
+def test_the_example_runs_offline_from_its_file(tmp_path: Path) -> None:
+    result = build_dataset(
+        str(AIRPORTS),
+        num_records=10,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(seed=1),
+        endpoints=[OfflineModel(provider="endpoint")],
+    )
+    frame = result.load_dataset()
+    assert len(frame) == 10
+    assert frame["arrival"].str.contains("offline").all()
+    assert {"stars", "sentiment", "topics"} == set(frame["rating"][0])
+
+
+def test_a_second_run_shows_its_row_groups_as_cached(tmp_path: Path) -> None:
+    build(samplers(), tmp_path / "d", 6, row_group_size=3)
+    state: State[BuildResult] = build_dataset(
+        samplers(),
+        num_records=6,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(row_group_size=3, seed=7),
+        return_state=True,
+    )
+    names = _task_run_states(state)
+    assert names == {"process-row-group-00000": "Cached", "process-row-group-00001": "Cached"}
+
+
+def test_the_ui_names_row_groups_and_stages(tmp_path: Path) -> None:
+    state: State[BuildResult] = build_dataset(
+        feedback(),
+        num_records=4,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(row_group_size=4),
+        return_state=True,
+    )
+    assert set(_task_run_states(state)) == {
+        "process-row-group-00000",
+        "rg-00000/seed",
+        "rg-00000/generate",
+        "rg-00000/commit",
+    }
+
+
+def test_a_run_with_inline_stages_has_one_task_run_per_row_group(tmp_path: Path) -> None:
+    state: State[BuildResult] = build_dataset(
+        samplers(),
+        num_records=4,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(row_group_size=2, stages="inline"),
+        return_state=True,
+    )
+    assert set(_task_run_states(state)) == {"process-row-group-00000", "process-row-group-00001"}
+
+
+def test_an_in_memory_sink_is_a_block_like_the_other() -> None:
+    assert InMemoryRowGroupSink().location == "memory"
+
+
+def _task_run_states(state: State[BuildResult]) -> dict[str, str]:
+    """Name and state of every task run of a flow run, as the server has them; waits until it has all of them."""
+    import time
+
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
+    from prefect.client.schemas.sorting import TaskRunSort
+
+    flow_run = state.state_details.flow_run_id
+    assert flow_run is not None
+    deadline = time.monotonic() + 30
+    with get_client(sync_client=True) as client:
+        while True:
+            runs = client.read_task_runs(
+                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])),
+                sort=TaskRunSort.NAME_ASC,
+                limit=200,
+            )
+            found = {run.name: run.state_name or "" for run in runs}
+            if found and all(name in ("Completed", "Cached", "Failed", "Dropped") for name in found.values()):
+                return found
+            assert time.monotonic() < deadline, found
