@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
+from prefect_datagen.columns.dtypes import DTYPES
 from prefect_datagen.columns.readable import Readable
 from prefect_datagen.columns.references import skip_value_problems, template_references
 from prefect_datagen.columns.template import Template, TemplateError
@@ -23,13 +24,6 @@ from prefect_datagen.engine.node import INLINE, Batch, ColumnNode, FullColumn, S
 from prefect_datagen.engine.values import python_values
 
 DType = Literal["int", "float", "str", "bool"]
-
-ARROW_TYPES: Mapping[str, pa.DataType] = {
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "str": pa.string(),
-    "bool": pa.bool_(),
-}
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,30}(\.0*)?")
 _TRUE = frozenset({"true", "1", "yes"})
@@ -63,11 +57,11 @@ class ExpressionColumnConfig(ColumnConfig):
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Whether the skip value is of the type."""
-        return skip_value_problems(self, ARROW_TYPES[self.dtype])
+        return skip_value_problems(self, DTYPES[self.dtype])
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """int64, double, string or bool."""
-        return (ARROW_TYPES[self.dtype],)
+        return (DTYPES[self.dtype],)
 
     def build(self, context: BuildContext) -> ColumnNode:
         """A full column where all inputs are, else inline cells."""
@@ -116,7 +110,7 @@ class ExpressionGenerator:
         values: list[Any] = texts  # replaced below where some are not text yet
         if self._convert is not None or any(isinstance(text, TemplateError) for text in texts):
             values = [self._value(position, text, rejected) for position, text in enumerate(texts)]
-        return FullColumn({self._column: pa.array(values, ARROW_TYPES[self._dtype])}, rejected)
+        return FullColumn({self._column: pa.array(values, DTYPES[self._dtype])}, rejected)
 
     def _value(self, position: int, text: str | TemplateError, rejected: dict[int, CellError]) -> Any:
         if isinstance(text, TemplateError):

@@ -17,6 +17,7 @@ from pydantic import Field, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
+from prefect_datagen.columns.dtypes import DTYPES
 from prefect_datagen.columns.references import skip_value_problems
 from prefect_datagen.engine.errors import CellError, ConfigError
 from prefect_datagen.engine.node import THREADS, Batch, ColumnNode, FullColumn, Strategy
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SQL_TYPES = {"int": "BIGINT", "float": "DOUBLE", "str": "VARCHAR", "bool": "BOOLEAN"}
-_ARROW_TYPES = {"int": pa.int64(), "float": pa.float64(), "str": pa.string(), "bool": pa.bool_()}
 _POSITION = "datagen position"  # lets an expression that reads nothing have a row for each row
 _REFUSED = {
     "WINDOW": "window functions see a whole row group, and a row's value must not depend on its neighbours",
@@ -61,7 +61,7 @@ class SqlColumnConfig(ColumnConfig):
         if problem is not None:
             yield "expr", problem
         if self.dtype is not None:
-            yield from skip_value_problems(self, _ARROW_TYPES[self.dtype])
+            yield from skip_value_problems(self, DTYPES[self.dtype])
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """The type that DuckDB says the expression has, or that of `dtype`.
