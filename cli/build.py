@@ -44,7 +44,9 @@ def build(
     no_journal: Annotated[
         bool, typer.Option("--no-journal", help="Do not keep model answers; a resume pays again for open row groups.")
     ] = False,
-    trace: Annotated[bool, typer.Option("--trace", help="Record when every cell was queued, started and ended.")] = False,
+    trace: Annotated[
+        bool, typer.Option("--trace", help="Record when every cell was queued, started and ended.")
+    ] = False,
     offline: Offline = False,
     endpoint: Endpoint = None,
     api_key_env: ApiKeyVariable = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from prefect.states import State
+from prefect import State
 
 from prefect_datagen.engine.errors import DatagenError, InternalError, RunInterruptedError
 

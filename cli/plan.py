@@ -41,7 +41,9 @@ def plan(
     reader = DatasetReader(output) if output is not None else None
     prepared = prepare(loaded, run, num_records=num_records, reader=reader)
 
-    typer.echo(f"{loaded.name}: {num_records:,} rows in {prepared.plan.row_groups:,} row groups of {run.row_group_size:,}")
+    typer.echo(
+        f"{loaded.name}: {num_records:,} rows in {prepared.plan.row_groups:,} row groups of {run.row_group_size:,}"
+    )
     reused = sum(manifest.planned for manifest in prepared.plan.reused.values())
     todo = sum(group.rows for group in prepared.plan.todo)
     typer.echo(f"  rows: {todo:,} to make, {reused:,} reused, {prepared.repairable:,} of them to repair")
@@ -67,7 +69,9 @@ def _show(estimate: Estimate) -> None:
             f"{_range(model.output_tokens)} tokens out" + ("" if model.cost is None else f", cost {_money(model.cost)}")
         )
     typer.echo(f"  time by the limits: {_range(estimate.seconds)} s")
-    typer.echo("  cost: " + ("unknown (no prices in model_configs)" if estimate.cost is None else _money(estimate.cost)))
+    typer.echo(
+        "  cost: " + ("unknown (no prices in model_configs)" if estimate.cost is None else _money(estimate.cost))
+    )
     typer.echo(f"  (tokens counted on the prompts of {estimate.sampled_rows} sample rows; answers are a guess)")
 
 

@@ -25,8 +25,7 @@ from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.node import RowKey, Strategy, number_copies
-from prefect_datagen.processors import ProcessorConfig, Stage
-from prefect_datagen.processors.base import ROW_ID
+from prefect_datagen.processors import ROW_ID, ProcessorConfig, Stage
 from prefect_datagen.seeds.reader import SeedReader, open_seed
 
 
@@ -117,7 +116,7 @@ class Blueprint:
         if self.seed_reader is None:
             return []
         declared = [column.name for column in self.config.columns if isinstance(column, SeedDatasetColumnConfig)]
-        return declared or [name for name in self.seed_reader.schema.names]
+        return declared or list(self.seed_reader.schema.names)
 
     def _resolve_seed_stage(self, samplers: Sequence[SamplerColumnConfig]) -> None:
         if self.seed_reader is not None:
@@ -208,7 +207,7 @@ def to_table(rows: SeedRows) -> pa.Table:
 
 def from_table(table: pa.Table, *, before: SeedRows, schema: pa.Schema) -> SeedRows:
     """Seed rows as processors left them. Copies of a row are numbered; what was skipped stays so."""
-    identity = table.column(ROW_ID).combine_chunks()
+    identity = table.column(ROW_ID).combine_chunks()  # a struct array: processors hand it on as it is
     keys = number_copies(identity.field("index").to_pylist())
     position = {key: at for at, key in enumerate(before.keys)}
     origin = [position.get(RowKey(key.index)) for key in keys]

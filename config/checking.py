@@ -138,7 +138,7 @@ def _stage_order(config: DatasetConfig) -> Iterator[Problem]:
             if name in generated:
                 yield Problem(
                     ("columns", index, *_steps(field)),
-                    f"a {column.column_type} column is filled before column {name!r} is generated, and cannot read it",  # type: ignore[attr-defined]
+                    f"a {column.column_type} column is filled before column {name!r} is generated, and cannot read it",
                 )
 
 

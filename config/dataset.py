@@ -71,6 +71,11 @@ class DatasetConfig(Config):
         default=None, description="Folder that relative paths start from: that of the config file, by default."
     )
 
+    def model_post_init(self, context: Any) -> None:
+        """Tell processors where relative paths start from."""
+        for processor in self.processors:
+            processor.place_in(self.folder)
+
     @classmethod
     def load(cls, source: ConfigSource, *, overrides: Mapping[str, Any] | None = None) -> DatasetConfig:
         """Load and check a config: a path, a YAML text, a dict, or one that is loaded already.
@@ -244,17 +249,18 @@ def _valid_parts(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[i
     parts: dict[str, Any] = {}
     kept: dict[str, list[int]] = {}
     for name, field in DatasetConfig.model_fields.items():
+        annotation: Any = field.annotation
         parts[name] = field.get_default(call_default_factory=True)
         if name not in data:
             continue
         if isinstance(parts[name], list) and isinstance(data[name], list):
-            (inner,) = field.annotation.__args__  # type: ignore[union-attr]
+            (inner,) = annotation.__args__
             adapter = TypeAdapter(inner)
             members = [(at, _valid(adapter, each)) for at, each in enumerate(data[name])]
             parts[name] = [member for _, member in members if member is not None]
             kept[name] = [at for at, member in members if member is not None]
         elif not isinstance(parts[name], list):
-            parts[name] = _valid(TypeAdapter(field.annotation), data[name])
+            parts[name] = _valid(TypeAdapter[Any](annotation), data[name])
     return parts, kept
 
 

@@ -82,7 +82,7 @@ class _Counting(OfflineClient):
         self.calls = 0
         self.input_tokens = 0
 
-    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:  # noqa: ASYNC109
+    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:
         answer = await super().chat(request, timeout=timeout)
         self.calls += 1
         self.input_tokens += answer.input_tokens

@@ -6,8 +6,10 @@ import hashlib
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import orjson
+import pyarrow as pa
 
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.checking import inputs_of
@@ -16,10 +18,24 @@ from prefect_datagen.config.estimate import Estimate, estimate
 from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.resume import Course, Decision, decide
 from prefect_datagen.config.run import RunConfig
-from prefect_datagen.engine.outcomes import RowGroupManifest
+from prefect_datagen.engine.outcomes import DatasetMetadata, RowGroupManifest
 from prefect_datagen.storage.parts import rejected_rows
-from prefect_datagen.storage.reader import DatasetReader
 from prefect_datagen.storage.store import RunRecord
+
+
+class ReadableDataset(Protocol):
+    """What is read of a dataset that is there."""
+
+    @property
+    def location(self) -> str: ...
+
+    def run_record(self) -> RunRecord | None: ...
+
+    def committed(self) -> dict[int, RowGroupManifest]: ...
+
+    def metadata(self) -> DatasetMetadata | None: ...
+
+    def rejects(self) -> pa.Table: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +61,7 @@ class Preparation:
     repairable: int
 
 
-def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: DatasetReader | None) -> Preparation:
+def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: ReadableDataset | None) -> Preparation:
     """Work out what a run does. `reader` is None for a place that holds nothing.
 
     Raises:
@@ -93,7 +109,7 @@ def choose_seed(run: RunConfig, recorded: RunRecord | None) -> int:
     return secrets.randbelow(2**31) if recorded is None else recorded.seed
 
 
-def repairable_row_groups(reader: DatasetReader, committed: Mapping[int, RowGroupManifest]) -> dict[int, int]:
+def repairable_row_groups(reader: ReadableDataset, committed: Mapping[int, RowGroupManifest]) -> dict[int, int]:
     """Rows that a retry may bring back, by row group."""
     rows = [row.row_index for row in rejected_rows(reader.rejects()) if row.retryable]
     lost: dict[int, int] = {}

@@ -62,14 +62,13 @@ def from_validation_error(error: ValidationError, prefix: Path, data: Any) -> li
 def _real_path(location: Sequence[str | int], data: Any) -> Path:
     """The steps that lead through the data; pydantic adds the names of union members in between."""
     path: list[str | int] = []
-    here = data
+    here: Any = data
     for at, step in enumerate(location):
-        if isinstance(here, dict) and step in here:
+        if (isinstance(here, dict) and step in here) or (
+            isinstance(here, list) and isinstance(step, int) and step < len(here)
+        ):
             path.append(step)
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            path.append(step)
-            here = here[step]
+            here = here[step]  # type: ignore[index]
         elif at == len(location) - 1 and isinstance(step, (str, int)):
             path.append(step)  # a missing field: the last step is not there
     return tuple(path)

@@ -56,14 +56,13 @@ from prefect_datagen.engine.scheduler_state import (
     Instruction,
     RowGroupAdmitted,
     SalvageDue,
-    ScheduleSalvage,
     SchedulerState,
+    ScheduleSalvage,
     SlotFree,
     StartCell,
     StartColumn,
 )
 from prefect_datagen.engine.values import fit
-
 
 _THREAD_PATIENCE = 5.0  # seconds that a cancelled run waits for user code in a thread
 
@@ -164,7 +163,7 @@ class Driver:
         end = self._ends[group.index] = loop.create_future()
         self._handle(RowGroupAdmitted(group.index, group.rows, group.skipped))
         try:
-            complete = await end
+            complete: bool = await end
             self._note_skips(group)
             return complete
         finally:
@@ -424,7 +423,9 @@ class Driver:
         key = group.keys[cell.row]
         # A cell is queued from the moment that the last of its inputs was there.
         inputs = [
-            group.finished.get((wait, row)) for wait in self.graph.waits_for[cell.node] for row in (cell.row, WHOLE_COLUMN)
+            group.finished.get((wait, row))
+            for wait in self.graph.waits_for[cell.node]
+            for row in (cell.row, WHOLE_COLUMN)
         ]
         group.finished[cell.node, cell.row] = now
         return CellTrace(
@@ -607,13 +608,13 @@ async def _in_thread(work: asyncio.Future[FullColumn]) -> FullColumn:
         raise
 
 
-def _split_by_skip(
-    node: ColumnNode, group: RowGroup, rows: Any
-) -> tuple[list[int], list[int], dict[int, CellError]]:
+def _split_by_skip(node: ColumnNode, group: RowGroup, rows: Any) -> tuple[list[int], list[int], dict[int, CellError]]:
     """Rows to make, rows that the skip rule spares, rows whose skip rule cannot be told."""
     if node.skip is None:
         return list(rows), [], {}
-    make, skipped, rejected = [], [], {}
+    make: list[int] = []
+    skipped: list[int] = []
+    rejected: dict[int, CellError] = {}
     for row in rows:
         try:
             (skipped if node.skip.applies(group.inputs(node, row)) else make).append(row)

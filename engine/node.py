@@ -38,7 +38,7 @@ class Strategy(StrEnum):
 class RowKey(NamedTuple):
     """A row's identity, stable over resumes: its index in the dataset, and which copy of it after a resize."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # tuples have a method of this name; nobody looks for a number in a key
     copy: int = 0
 
 

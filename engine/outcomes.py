@@ -54,9 +54,7 @@ class ModelUsage(Record):
     cost: float = Field(default=0.0, description="In the currency of the model's prices.")
 
     def __add__(self, other: ModelUsage) -> ModelUsage:
-        return ModelUsage(
-            **{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields}
-        )
+        return ModelUsage(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
 
 
 def add_usage(usages: Iterable[dict[str, ModelUsage]]) -> dict[str, ModelUsage]:

@@ -198,7 +198,9 @@ class RowGroup:
     def table(self, schema: pa.Schema) -> pa.Table:
         """The live rows with the columns of `schema`, in order."""
         arrays = [self.array(field.name, field.type) for field in schema]
-        table = pa.Table.from_arrays([_cast(array, field) for array, field in zip(arrays, schema, strict=True)], schema=schema)
+        table = pa.Table.from_arrays(
+            [_cast(array, field) for array, field in zip(arrays, schema, strict=True)], schema=schema
+        )
         return table.take(self.live()) if self.failures else table
 
     def live_keys(self) -> list[RowKey]:

@@ -49,9 +49,7 @@ def critical_path(records: Sequence[CellTrace]) -> list[Step]:
 def _cause(cell: CellTrace, ends: dict[tuple[int, int], list[CellTrace]]) -> CellTrace | None:
     """The input whose end made the cell ready."""
     candidates = ends[cell.row_group, cell.row_index] + ends[cell.row_group, WHOLE_COLUMN]
-    return next(
-        (other for other in candidates if other is not cell and abs(other.ended - cell.queued) <= _SAME), None
-    )
+    return next((other for other in candidates if other is not cell and abs(other.ended - cell.queued) <= _SAME), None)
 
 
 def chrome_trace(records: Iterable[CellTrace]) -> dict[str, Any]:

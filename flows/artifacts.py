@@ -19,9 +19,9 @@ from prefect.artifacts import (
 from prefect.exceptions import PrefectException
 
 from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, RowGroupOutcome
+from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressListener, ProgressSnapshot
 from prefect_datagen.flows.results import summary
-from prefect_datagen.flows.log import run_log
 
 _MOST_TABLE_ROWS = 1_000
 _TROUBLE = (httpx.HTTPError, PrefectException)

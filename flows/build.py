@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from prefect.states import State
+from prefect import State, flow
 from pydantic import Field
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -22,7 +21,7 @@ from prefect_datagen.flows.results import BuildResult
 def build_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,
-    num_records: int = Field(ge=0, description="Rows to build."),  # noqa: B008
+    num_records: int = Field(ge=0, description="Rows to build."),
     sink: ParquetRowGroupSink,
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
     endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters

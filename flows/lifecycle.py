@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from prefect.states import Cancelled, Completed, State
+from prefect import State
+from prefect.states import Cancelled, Completed
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
@@ -184,7 +185,7 @@ class _Run:
                 finalize(FinalizeWork(controller.runtime))
         except DatagenError as error:
             controller.stop(error)
-        except BaseException as interruption:
+        except BaseException as interruption:  # noqa: BLE001 - raised again once the verdict is written
             return interruption
         return None
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import flow
-from prefect.states import State
+from prefect import State, flow
 from pydantic import Field
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
@@ -23,7 +22,7 @@ from prefect_datagen.storage.store import RowGroupStore
 def preview_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,
-    num_records: int = Field(default=10, ge=0, description="Rows to make."),  # noqa: B008
+    num_records: int = Field(default=10, ge=0, description="Rows to make."),
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
     endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
     on_row_group_complete: Any = None,

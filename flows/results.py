@@ -12,7 +12,7 @@ from prefect_datagen.engine.outcomes import DatasetMetadata
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-    import pyarrow.dataset as ds
+    from pyarrow.dataset import Dataset
 
 
 class BuildResult(BaseModel):
@@ -24,7 +24,7 @@ class BuildResult(BaseModel):
     metadata: DatasetMetadata
     sink: ParquetRowGroupSink
 
-    def dataset(self) -> ds.Dataset:
+    def dataset(self) -> Dataset:
         """The rows as a pyarrow dataset; nothing is loaded."""
         return self.sink.reader().dataset()
 

@@ -16,10 +16,10 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
-from prefect import unmapped
+from prefect import State, unmapped
 from prefect.futures import PrefectFuture
-from prefect.states import State
 
 from prefect_datagen.config.checks import OnFail, merge
 from prefect_datagen.config.plan import Plan, RowGroupPlan
@@ -35,6 +35,7 @@ INTERRUPT_GRACE = 5.0
 MOST_CACHED_SHOWN = 100
 """Committed row groups that a resume shows as Cached task runs; each costs some milliseconds here and on the server."""
 
+RowGroupFuture = PrefectFuture[RowGroupManifest | State[RowGroupManifest]]
 OutcomeCallback = Callable[[RowGroupOutcome], object]
 
 
@@ -49,9 +50,7 @@ class Controller:
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
     outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
-    _ended: queue.SimpleQueue[tuple[RowGroupPlan, PrefectFuture[RowGroupManifest]]] = field(
-        default_factory=queue.SimpleQueue
-    )
+    _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture]] = field(default_factory=queue.SimpleQueue)
     _in_flight: int = 0
     _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
@@ -120,7 +119,7 @@ class Controller:
         for plan, future in self._map(plans):
             future.add_done_callback(partial(self._note_end, plan))
 
-    def _map(self, plans: list[RowGroupPlan]) -> list[tuple[RowGroupPlan, PrefectFuture[RowGroupManifest]]]:
+    def _map(self, plans: list[RowGroupPlan]) -> list[tuple[RowGroupPlan, RowGroupFuture]]:
         if not plans:
             return []
         futures = self.process.map(
@@ -132,7 +131,7 @@ class Controller:
         )
         return list(zip(plans, futures, strict=True))
 
-    def _note_end(self, plan: RowGroupPlan, future: PrefectFuture[RowGroupManifest]) -> None:
+    def _note_end(self, plan: RowGroupPlan, future: RowGroupFuture) -> None:
         self._ended.put((plan, future))
 
     def _wait_for_one(self) -> None:
@@ -156,7 +155,7 @@ class Controller:
         while self._in_flight:
             self._wait_for_one()
 
-    def _outcome(self, plan: RowGroupPlan, state: State[RowGroupManifest]) -> RowGroupOutcome:
+    def _outcome(self, plan: RowGroupPlan, state: State[Any]) -> RowGroupOutcome:
         if state.is_cancelled():
             return RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message=state.message)
         result = state.result(raise_on_failure=False)
@@ -224,7 +223,7 @@ class Controller:
         )
 
 
-def _as_error(result: object, plan: RowGroupPlan, state: State[RowGroupManifest]) -> DatagenError:
+def _as_error(result: object, plan: RowGroupPlan, state: State[Any]) -> DatagenError:
     if isinstance(result, DatagenError):
         return result
     error = InternalError(

@@ -29,7 +29,7 @@ def check(work: RowGroupWork, label: str) -> None:
         values = {key: plain(value) for key, value in work.table.slice(row, 1).to_pylist()[0].items()}
         work.rejects.append(
             RejectedRow(
-                row_index=work.row_index(row),
+                row_index=work.keys[row].index,
                 column=columns[name],
                 error_type="QualityError",
                 reason=f"check {name}",
@@ -39,4 +39,5 @@ def check(work: RowGroupWork, label: str) -> None:
                 values=values,
             )
         )
+    work.keys = [key for row, key in enumerate(work.keys) if row not in lost]
     work.table = work.table.filter(pa.array([row not in lost for row in range(work.table.num_rows)]))

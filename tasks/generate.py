@@ -13,7 +13,7 @@ from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
 
 @task(name="generate", task_run_name="rg-{label}/generate", cache_policy=NO_CACHE, persist_result=False)
 def generate(work: RowGroupWork, label: str) -> State[None] | None:
-    """Run the engine over `work.rows`. Leaves `work.group` and `work.table`; Cancelled where the run ended meanwhile."""
+    """Run the engine over `work.rows`. Leaves `work.group`, `work.table` and `work.keys`; Cancelled where the run ended meanwhile."""
     rows, runtime = work.rows, work.runtime
     group = RowGroup(work.plan.index, keys=rows.keys, columns=rows.columns, skipped=rows.skipped)
     work.group = group
@@ -22,5 +22,6 @@ def generate(work: RowGroupWork, label: str) -> State[None] | None:
             raise RowGroupAbortedError("generate")
         return Cancelled(name="Aborted", message="the run ended before this row group was complete")
     work.requested = group.requested
+    work.keys = group.live_keys()
     work.table = group.table(runtime.blueprint.generated_schema)
     return None

@@ -17,8 +17,8 @@ from prefect.states import Cancelled, Completed
 from prefect_datagen.config.plan import RowGroupPlan
 from prefect_datagen.engine.outcomes import Outcome, RowGroupManifest
 from prefect_datagen.processors import Stage
-from prefect_datagen.tasks.check import check
 from prefect_datagen.storage.layout import result_key
+from prefect_datagen.tasks.check import check
 from prefect_datagen.tasks.commit import commit
 from prefect_datagen.tasks.generate import generate
 from prefect_datagen.tasks.post_batch import post_batch
@@ -28,7 +28,7 @@ from prefect_datagen.tasks.seed import seed
 from prefect_datagen.tasks.ticket import RunTicket
 from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
 
-Process = Task[[RunTicket, int, int, int, str], RowGroupManifest]
+Process = Task[[RunTicket, int, int, int, str], RowGroupManifest | State[RowGroupManifest]]
 
 
 @task(name="process-row-group", task_run_name="process-row-group-{label}", cache_policy=NO_CACHE)

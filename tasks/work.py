@@ -2,9 +2,9 @@
 
     seed        leaves `rows`      (SeedRows)
     pre_batch   replaces `rows`
-    generate    leaves `group`     (engine.RowGroup) and `table`
-    post_batch  replaces `table`, adds to `filtered`
-    check       takes rows out of `table` and adds them to `rejects`; leaves `checks`
+    generate    leaves `group`     (engine.RowGroup), `table` and `keys`, the identity of each row in `table`
+    post_batch  replaces `table` and `keys`, adds to `filtered`
+    check       takes rows out of both and adds them to `rejects`; leaves `checks`
     commit      leaves `manifest`
 
 A plain class: Prefect passes it from stage to stage without looking inside.
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pyarrow as pa
 from prefect import Task
@@ -21,6 +22,7 @@ from prefect import Task
 from prefect_datagen.config.blueprint import SeedRows
 from prefect_datagen.config.plan import RowGroupPlan
 from prefect_datagen.engine.errors import DatagenError, InternalError
+from prefect_datagen.engine.node import RowKey
 from prefect_datagen.engine.outcomes import CheckTally, RejectedRow, RowGroupManifest
 from prefect_datagen.engine.row_group import RowGroup
 from prefect_datagen.tasks.runtime import Runtime
@@ -46,9 +48,10 @@ class RowGroupWork:
         self.rows: SeedRows
         self.group: RowGroup
         self.table: pa.Table
+        self.keys: list[RowKey]
         self.manifest: RowGroupManifest
 
-    def run(self, stage: Task[[RowGroupWork, str], object]) -> None:
+    def run(self, stage: Task[[RowGroupWork, str], Any]) -> None:
         """Run one stage: as a task run of its own, or as a plain call where the run says so.
 
         Raises:

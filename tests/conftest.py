@@ -18,9 +18,9 @@ def prefect_api() -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with prefect_test_harness(server_startup_timeout=120):
-            with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-                yield
+        quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+        with prefect_test_harness(server_startup_timeout=120), quiet:
+            yield
 
 
 @pytest.fixture(scope="session")

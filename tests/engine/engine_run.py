@@ -67,7 +67,9 @@ def ask(name: str, *inputs: str, skip: SkipRule | None = None, propagate_skip: b
     )
 
 
-def now(name: str, *inputs: str, function: Callable[[Mapping[str, Any]], Any], type_: pa.DataType | None = None) -> ColumnNode:
+def now(
+    name: str, *inputs: str, function: Callable[[Mapping[str, Any]], Any], type_: pa.DataType | None = None
+) -> ColumnNode:
     """An inline column."""
     return ColumnNode(name, (name,), inputs, Strategy.CELL, INLINE, Now(function), (type_ or pa.string(),))
 

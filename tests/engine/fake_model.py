@@ -37,6 +37,7 @@ class FakeModel:
         self.cancelled = 0
         self.closed = False
         self._gate = asyncio.Event()
+        self._arrived = asyncio.Condition()
         self._gate.set()
 
     def hold(self) -> None:
@@ -47,7 +48,12 @@ class FakeModel:
         """Answer all kept calls."""
         self._gate.set()
 
-    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:  # noqa: ASYNC109
+    async def reached(self, calls: int) -> None:
+        """Wait until so many calls are in flight."""
+        async with self._arrived:
+            await self._arrived.wait_for(lambda: self.in_flight >= calls)
+
+    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:
         """Answer, or raise, as scripted."""
         prompt = request.messages[-1]["content"]
         number = self.calls[prompt]
@@ -55,6 +61,8 @@ class FakeModel:
         self.order.append(prompt)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        async with self._arrived:
+            self._arrived.notify_all()
         try:
             await asyncio.sleep(0)
             await self._gate.wait()

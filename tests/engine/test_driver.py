@@ -27,6 +27,7 @@ from prefect_datagen.engine.retry import RetryPolicy
 from tests.engine.engine_run import EngineRun, ask, now, row_group, rows_of, whole
 from tests.engine.fake_model import FakeModel, echo, model_error
 
+
 @dataclass
 class SkipWhen:
     """A skip rule over the source column."""
@@ -203,8 +204,7 @@ def test_stopping_drains_what_is_in_flight_and_cancels_it_after_the_grace() -> N
         run.model.hold()
         driver = await run.start()
         work = asyncio.gather(driver.run_row_group(row_group(0, 10)), return_exceptions=True)
-        while run.model.in_flight < 4:
-            await asyncio.sleep(0)
+        await run.model.reached(4)
         driver.stop(RunInterruptedError("told to"), grace=0.01)
         ends = await work
         await driver.aclose()
@@ -222,8 +222,7 @@ def test_calls_in_flight_may_come_back_and_complete_their_row_group() -> None:
         run.model.hold()
         driver = await run.start()
         work = asyncio.gather(driver.run_row_group(row_group(0, 4)), driver.run_row_group(row_group(1, 4)))
-        while run.model.in_flight < 4:
-            await asyncio.sleep(0)
+        await run.model.reached(4)
         driver.stop(RunInterruptedError("told to"), grace=5.0)
         run.model.let_go()
         ends = await work
@@ -337,9 +336,9 @@ def test_a_row_that_two_cells_fail_is_rejected_once() -> None:
 @pytest.mark.parametrize("rows", [0, 1])
 def test_row_groups_of_none_and_one(rows: int) -> None:
     group = row_group(0, rows)
-    _, ends = EngineRun([ask("a", "s"), whole("w", "a", function=lambda batch: FullColumn({"w": batch.columns["a"]}))]).run(
-        group
-    )
+    _, ends = EngineRun(
+        [ask("a", "s"), whole("w", "a", function=lambda batch: FullColumn({"w": batch.columns["a"]}))]
+    ).run(group)
     assert ends == [True]
     assert len(rows_of(group, "a", "w")) == rows
 

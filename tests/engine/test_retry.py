@@ -11,7 +11,9 @@ from prefect_datagen.engine.retry import RetryPolicy, Tries
 from tests.engine.fake_model import model_error
 
 
-def decisions(policy: RetryPolicy, kind: ErrorKind, *, retry_after: float | None = None, most: int = 1_000) -> list[str]:
+def decisions(
+    policy: RetryPolicy, kind: ErrorKind, *, retry_after: float | None = None, most: int = 1_000
+) -> list[str]:
     """What becomes of a cell that gets nothing but this error."""
     tries, rng, seen = Tries(), random.Random(1), []
     for _ in range(most):

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 import pyarrow.dataset as ds
 import pytest
+from prefect import State
 from prefect.client.orchestration import get_client
-from prefect.states import State
 
 from prefect_datagen.blocks import InMemoryRowGroupSink, OfflineModel, ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
@@ -241,7 +241,7 @@ def test_a_callback_that_raises_fails_the_run(tmp_path: Path) -> None:
     def broken(outcome: RowGroupOutcome) -> None:
         raise RuntimeError("no thanks")
 
-    with pytest.raises(ProcessorError, match="on_row_group_complete failed for row group .*no thanks"):
+    with pytest.raises(ProcessorError, match=r"on_row_group_complete failed for row group .*no thanks"):
         build_dataset(
             samplers(),
             num_records=6,
