@@ -25,7 +25,8 @@ from prefect_datagen.reports.auto_columns import (
     text_lengths_table,
 )
 from prefect_datagen.reports.dataset_files import DatasetState
-from prefect_datagen.reports.duckdb_sources import DatasetSource, TablesSource
+from prefect_datagen.reports.duckdb_files import TablesSource
+from prefect_datagen.reports.duckdb_sources import DatasetSource
 from prefect_datagen.reports.query import Source
 from prefect_datagen.reports.report import Report
 from prefect_datagen.reports.samples import prompts_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.reports.duckdb_sources import file_version
+from prefect_datagen.reports.duckdb_files import file_version
 from prefect_datagen.reports.errors import QueryError, SourceDownError
 from prefect_datagen.reports.query import Cancellation, SourceLimits
 from prefect_datagen.reports.rows import table_from_rows

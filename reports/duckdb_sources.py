@@ -1,6 +1,6 @@
-"""Sources that DuckDB answers: a dataset directory, and a DuckDB file. Read-only, and confined to what they were given.
+"""A dataset directory as a source: DuckDB reads its Parquet parts, and tables made of its manifests. It may be growing.
 
-A dataset directory offers these relations:
+These relations are offered; of a pair of datasets as `base.data`, `current.data` and so on.
 
 | relation     | one row is                                                                      |
 |--------------|---------------------------------------------------------------------------------|
@@ -26,49 +26,46 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.outcomes import ModelUsage
 from prefect_datagen.reports.dataset_files import DatasetFiles, DatasetState
-from prefect_datagen.reports.errors import QueryCancelledError, QueryError, SourceDownError
+from prefect_datagen.reports.duckdb_query import CONFIG, literal, lock, run_select
+from prefect_datagen.reports.errors import QueryCancelledError, QueryError
 from prefect_datagen.reports.query import Cancellation, SourceLimits
 from prefect_datagen.storage.parts import REJECTS_SCHEMA
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "python_enable_replacements": "false",  # a Python variable is no table
-}
+BASE = "base"
+CURRENT = "current"
+_ALONE = "main"  # DuckDB's own name for the schema that needs no name
 
 
-class DatasetSource:
-    """The rows and records of a dataset directory, which may still be growing.
-
-    Raises:
-        ConfigError: `path` is no dataset directory.
-    """
+class _Datasets:
+    """Datasets as schemas of one DuckDB instance, made anew whenever one of them has changed."""
 
     dialect = "duckdb"
 
-    def __init__(self, path: Path | str, *, limits: SourceLimits | None = None) -> None:
-        self.files = DatasetFiles(path)
+    def __init__(self, identity: str, limits: SourceLimits | None) -> None:
         # A new version is a new key, so rows of one version never grow old.
         self.limits = limits or SourceLimits(ttl=None)
-        self.identity = f"dataset:{self.files.path}"
+        self.identity = identity
         self._lock = threading.Lock()
         self._snapshot: _Snapshot | None = None
 
     def version(self) -> str:
         """Changes with every commit."""
-        return self.files.version()
+        raise NotImplementedError
 
-    def state(self) -> DatasetState:
-        """The dataset as queries see it now.
+    def _read(self) -> Mapping[str, DatasetState]:
+        """The datasets as they are now, by schema."""
+        raise NotImplementedError
+
+    def states(self) -> Mapping[str, DatasetState]:
+        """The datasets as queries see them now, by schema.
 
         Raises:
-            SinkError: it cannot be read.
+            SinkError: one cannot be read.
         """
         with self._present() as snapshot:
-            return snapshot.state
+            return snapshot.states
 
     def execute(
         self, text: str, parameters: Mapping[str, Any], *, relations: Mapping[str, pa.Table], cancel: Cancellation
@@ -76,11 +73,13 @@ class DatasetSource:
         """See `Source.execute`."""
         with self._present() as snapshot:
             try:
-                return _run(snapshot.connection, text, parameters, relations, cancel)
-            except QueryError as error:
-                if not snapshot.state.data_parts and not isinstance(error, QueryCancelledError):
-                    raise QueryError(f"the dataset holds no rows yet: {error}") from error
+                return run_select(snapshot.connection, text, parameters, relations, cancel)
+            except QueryCancelledError:
                 raise
+            except QueryError as error:
+                if all(state.data_parts for state in snapshot.states.values()):
+                    raise
+                raise QueryError(f"the dataset holds no rows yet: {error}") from error
 
     def close(self) -> None:
         """Close the DuckDB instance once its last query has ended."""
@@ -95,7 +94,10 @@ class DatasetSource:
         with self._lock:
             version = self.version()
             if self._snapshot is None or self._snapshot.version != version:
-                old, self._snapshot = self._snapshot, _Snapshot(version, self.files.read())
+                old, self._snapshot = (
+                    self._snapshot,
+                    _Snapshot(version, self._read()),
+                )
                 if old is not None and not old.users:
                     old.connection.close()
             snapshot = self._snapshot
@@ -109,124 +111,86 @@ class DatasetSource:
                     snapshot.connection.close()
 
 
-class DuckDBFileSource:
-    """Tables and views of a DuckDB file.
+class DatasetSource(_Datasets):
+    """The rows and records of one dataset directory.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: `path` is no dataset directory.
     """
 
-    dialect = "duckdb"
-
     def __init__(self, path: Path | str, *, limits: SourceLimits | None = None) -> None:
-        self._path = Path(path).resolve()
-        if not self._path.is_file():
-            raise ConfigError(f"{str(path)!r} is not a file; give a DuckDB database")
-        self.limits = limits or SourceLimits()
-        self.identity = f"duckdb:{self._path}"
-        self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
+        self.files = DatasetFiles(path)
+        super().__init__(f"dataset:{self.files.path}", limits)
 
     def version(self) -> str:
-        """Changes when the file does."""
-        return file_version(self._path)
+        """Changes with every commit."""
+        return self.files.version()
 
-    def execute(
-        self, text: str, parameters: Mapping[str, Any], *, relations: Mapping[str, pa.Table], cancel: Cancellation
-    ) -> pa.Table:
-        """See `Source.execute`."""
-        return _run(self._connected(), text, parameters, relations, cancel)
+    def state(self) -> DatasetState:
+        """The dataset as queries see it now.
 
-    def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        Raises:
+            SinkError: it cannot be read.
+        """
+        return self.states()[_ALONE]
 
-    def _connected(self) -> duckdb.DuckDBPyConnection:
-        with self._lock:
-            if self._connection is None:
-                try:
-                    connection = duckdb.connect(str(self._path), read_only=True, config=_CONFIG)
-                    connection.execute("SET enable_external_access = false")
-                    connection.execute("SET lock_configuration = true")
-                except duckdb.Error as error:
-                    raise SourceDownError(f"cannot open DuckDB file {self._path.name}: {error}") from error
-                self._connection = connection
-            return self._connection
+    def _read(self) -> Mapping[str, DatasetState]:
+        return {_ALONE: self.files.read()}
 
 
-class TablesSource:
-    """Tables in memory, each a relation of its name. They do not change."""
+class PairSource(_Datasets):
+    """Two dataset directories side by side, to be compared: the schemas `base` and `current`.
 
-    dialect = "duckdb"
+    Raises:
+        ConfigError: one is no dataset directory.
+    """
 
-    def __init__(self, identity: str, tables: Mapping[str, pa.Table], *, limits: SourceLimits | None = None) -> None:
-        self.identity = identity
-        self.limits = limits or SourceLimits(ttl=None)
-        self._tables = dict(tables)
-        self._connection = duckdb.connect(config=_CONFIG)
-        self._connection.execute("SET enable_external_access = false")
-        self._connection.execute("SET lock_configuration = true")
+    def __init__(self, base: Path | str, current: Path | str, *, limits: SourceLimits | None = None) -> None:
+        self._base, self._current = DatasetFiles(base), DatasetFiles(current)
+        super().__init__(f"datasets:{self._base.path}:{self._current.path}", limits)
 
     def version(self) -> str:
-        """Constant."""
-        return ""
+        """Changes with every commit to either."""
+        return f"{self._base.version()} {self._current.version()}"
 
-    def execute(
-        self, text: str, parameters: Mapping[str, Any], *, relations: Mapping[str, pa.Table], cancel: Cancellation
-    ) -> pa.Table:
-        """See `Source.execute`."""
-        return _run(self._connection, text, parameters, {**self._tables, **relations}, cancel)
-
-    def close(self) -> None:
-        """Free the DuckDB instance."""
-        self._connection.close()
-
-
-def file_version(path: Path) -> str:
-    """Changes when a database file, or the log beside it, does."""
-    parts = []
-    for file in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}.wal")):
-        try:
-            found = file.stat()
-        except FileNotFoundError:
-            continue
-        parts.append(f"{found.st_mtime_ns:x}-{found.st_size:x}")
-    return ".".join(parts)
+    def _read(self) -> Mapping[str, DatasetState]:
+        return {BASE: self._base.read(), CURRENT: self._current.read()}
 
 
 class _Snapshot:
-    """A DuckDB instance in memory whose relations are a dataset at one moment. `users` are queries running on it."""
+    """A DuckDB instance in memory that holds datasets at one moment. `users` are queries running on it."""
 
-    def __init__(self, version: str, state: DatasetState) -> None:
+    def __init__(self, version: str, states: Mapping[str, DatasetState]) -> None:
         self.version = version
-        self.state = state
+        self.states = states
         self.users = 0
-        self.connection = duckdb.connect(config=_CONFIG)
-        for name, table in _records(state).items():
-            self.connection.register("incoming", table)
-            self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-            self.connection.unregister("incoming")
-        self._view("data", state.data_parts, pa.schema([]))
-        self._view("rejects", state.rejects_parts, REJECTS_SCHEMA)
-        self._view("traces", state.trace_parts, pa.schema([]))
-        self.connection.execute(f"SET allowed_directories = [{_quoted(str(state.path))}]")
-        self.connection.execute("SET enable_external_access = false")
-        self.connection.execute("SET lock_configuration = true")
+        self.connection = duckdb.connect(config=CONFIG)
+        for schema, state in states.items():
+            if schema != _ALONE:
+                self.connection.execute(f"CREATE SCHEMA {schema}")
+            for name, table in _records(state).items():
+                self._table(f"{schema}.{name}", table)
+            self._view(f"{schema}.data", state.data_parts)
+            self._view(f"{schema}.traces", state.trace_parts)
+            if state.rejects_parts:
+                self._view(f"{schema}.rejects", state.rejects_parts)
+            else:
+                self._table(f"{schema}.rejects", REJECTS_SCHEMA.empty_table())
+        lock(self.connection, folders=[str(state.path) for state in states.values()])
 
-    def _view(self, name: str, parts: tuple[str, ...], schema: pa.Schema) -> None:
+    def _table(self, name: str, table: pa.Table) -> None:
+        self.connection.register("incoming", table)
+        self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
+        self.connection.unregister("incoming")
+
+    def _view(self, name: str, parts: tuple[str, ...]) -> None:
+        """A view of Parquet files; none where there are no files, because then nobody knows the columns."""
         if parts:
-            listed = ", ".join(map(_quoted, parts))
+            listed = ", ".join(map(literal, parts))
             # No hive partitioning: a folder called `x=1` must not become a column whose type is guessed.
             self.connection.execute(
                 f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
             )
-        elif schema.names:
-            self.connection.register("incoming", schema.empty_table())
-            self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
-            self.connection.unregister("incoming")
 
 
 def _records(state: DatasetState) -> dict[str, pa.Table]:
@@ -306,41 +270,3 @@ def _dataset(state: DatasetState) -> pa.Table:
             "seconds": pa.array([(ended - started).total_seconds() if started and ended else None], pa.float64()),
         }
     )
-
-
-def _run(
-    connection: duckdb.DuckDBPyConnection,
-    text: str,
-    parameters: Mapping[str, Any],
-    relations: Mapping[str, pa.Table],
-    cancel: Cancellation,
-) -> pa.Table:
-    """One SELECT on a cursor of its own, which is what is interrupted."""
-    cursor = connection.cursor()
-    try:
-        for name, table in relations.items():
-            cursor.register(name, table)
-        statements = cursor.extract_statements(text)
-        if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-            raise QueryError("a report's query is one SELECT statement")
-        with cancel.interrupting(cursor.interrupt):
-            table = cursor.sql(text, params=dict(parameters) or None).to_arrow_table()
-        cancel.check()
-        return table
-    except duckdb.InterruptException as error:
-        cancel.check()
-        raise QueryError("the query was interrupted") from error
-    except (duckdb.IOException, duckdb.ConnectionException) as error:
-        raise SourceDownError(_first_line(error)) from error
-    except duckdb.Error as error:
-        raise QueryError(_first_line(error)) from error
-    finally:
-        cursor.close()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n\nLINE", 1)[0].strip()
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -81,7 +81,7 @@ def _open(
             raise ConfigError(f"source {name!r} has no dataset: give its path, or a directory with --data")
         return DatasetSource(folder or base_dir / str(config.path), limits=config.limits)
     if isinstance(config, DuckDBSourceConfig):
-        from prefect_datagen.reports.duckdb_sources import DuckDBFileSource
+        from prefect_datagen.reports.duckdb_files import DuckDBFileSource
 
         return DuckDBFileSource(base_dir / config.path, limits=config.limits)
     if isinstance(config, SQLiteSourceConfig):

@@ -54,13 +54,13 @@ def text_width(content: str, *, size: float = 12.0) -> float:
     width = 0.0
     for character in content:
         if character in _NARROW:
-            width += 0.34
+            width += 0.37
         elif character in _BROAD:
-            width += 0.86
+            width += 0.95
         elif unicodedata.east_asian_width(character) in "WF":
             width += 1.0
         else:
-            width += 0.64 if character.isupper() else 0.56
+            width += 0.7 if character.isupper() else 0.6
     return width * size
 
 
