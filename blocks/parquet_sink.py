@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 import re
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 import pyarrow as pa
 from anyio import to_thread
@@ -109,13 +109,18 @@ class ParquetRowGroupSink(WritableFileSystem):
         return DatasetReader(self.path, storage_options=self._options())
 
     def saved(self) -> Self:
-        """This sink, saved on the server: what Prefect asks of the `result_storage` of a task.
+        """This sink as the server knows it: what Prefect asks of the `result_storage` of a task.
 
         A sink that was loaded or saved before stays as it is. Any other is saved under a name made of its path, with
-        its `storage_options` as the secret they are.
+        its `storage_options` as the secret they are. One request to the server where it was there already, else six:
+        call it once a run.
         """
-        if self._block_document_id is None:
-            self.save(self._name(), overwrite=True, _sync=True)  # type: ignore[call-arg]
+        if self._block_document_id is not None:
+            return self
+        known = self._known(self._name())
+        if known is not None and known.model_dump() == self.model_dump():
+            return known
+        self.save(self._name(), overwrite=True, _sync=True)  # type: ignore[call-arg]
         return self
 
     def read_path(self, path: str, *, _sync: bool | None = None) -> bytes:  # type: ignore[override]
@@ -157,6 +162,12 @@ class ParquetRowGroupSink(WritableFileSystem):
 
     def _files(self) -> Files:
         return open_files(self.path, storage_options=self._options())
+
+    def _known(self, name: str) -> Self | None:
+        try:
+            return cast(Self, self.load(name, _sync=True))  # type: ignore[call-arg]
+        except ValueError:  # Prefect's way to say that there is none
+            return None
 
     def _name(self) -> str:
         """Name of the block: readable, and the same for the same place only."""

@@ -11,25 +11,25 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from pyarrow.dataset import Dataset as Dataset  # type: ignore[attr-defined]
+    from pyarrow.dataset import Dataset as Dataset
 
 
 def scan_files(paths: Sequence[str], *, schema: pa.Schema | None, filesystem: Any = None) -> Dataset:
     """The rows of Parquet files, in the order of `paths`; nothing is loaded. `schema` None takes the first file's."""
     from pyarrow.dataset import dataset
 
-    return dataset(list(paths), schema=schema, format="parquet", filesystem=filesystem)  # type: ignore[no-untyped-call]
+    return dataset(list(paths), schema=schema, format="parquet", filesystem=filesystem)
 
 
 def scan_table(table: pa.Table) -> Dataset:
     """A table in memory, as a dataset."""
     from pyarrow.dataset import dataset
 
-    return dataset(table)  # type: ignore[no-untyped-call]
+    return dataset(table)
 
 
 def write_parquet(table: pa.Table, sink: pa.BufferOutputStream, **options: Any) -> None:
     """`pyarrow.parquet.write_table`."""
     from pyarrow.parquet import write_table
 
-    write_table(table, sink, **options)  # type: ignore[no-untyped-call]
+    write_table(table, sink, **options)

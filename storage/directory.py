@@ -1,8 +1,8 @@
 """A dataset directory, open for writing: the one place that decides in which order files come into being.
 
 Commit: rejects, traces, part, manifest. The manifest is the commit; whatever has none is removed at the next open.
-Discard: manifest first. Supersede: a note, the manifests, the rest, the note away; an unfinished one is finished at the
-next open. Publish: all parts beside `data/`, then one swap.
+Discard: manifest first. Supersede: a note of all moves, metadata, manifests, the rest, the note away; an unfinished one
+is finished at the next open. Publish: all parts beside `data/`, then one swap.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from prefect_datagen.engine.errors import DatasetLockedError, InternalError, Res
 from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupManifest
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.files import Files, Observer, open_files, sink_errors
-from prefect_datagen.storage.lock import WriterLock, acquire
+from prefect_datagen.storage.lock import WriterLock
 from prefect_datagen.storage.parts import encode, fit, rejects_table
 from prefect_datagen.storage.reader import DatasetReader
 from prefect_datagen.storage.store import RowGroupCommit, RunRecord, refuse_other_rows
@@ -73,7 +73,8 @@ class DatasetDirectory(DatasetReader):
         encode(schema.empty_table(), compression=compression)
         with sink_errors("open", self.location):
             self._files.prepare()
-        self._lock: WriterLock | None = None if joins else acquire(self._files)
+        with sink_errors("lock", self.location):
+            self._lock: WriterLock | None = None if joins else self._files.lock()
         self._is_open = True
         try:
             with sink_errors("recover", self.location):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from prefect_datagen.storage.arrow import Dataset
+    from prefect_datagen.storage.lock import WriterLock
 
 Observer = Callable[[str], None]
 """Is told each step before it is taken, such as `"rename manifests/part-00000.json"`: the points at which a process may
@@ -44,6 +45,14 @@ class Files(Protocol):
         """Make the root where it is not there yet."""
         ...
 
+    def lock(self) -> WriterLock:
+        """The writer's lock, at once or not at all.
+
+        Raises:
+            DatasetLockedError: another writer holds it; carries `pid`, `host` and `since`.
+        """
+        ...
+
     def recover(self) -> None:
         """Finish or undo what a dead writer left half done. Only for the one writer."""
         ...
@@ -66,10 +75,6 @@ class Files(Protocol):
 
     def write(self, path: str, data: bytes | pa.Buffer) -> None:
         """Write a file whole, over any of that name. When it returns the file survives a crash."""
-        ...
-
-    def create(self, path: str, data: bytes) -> bool:
-        """Write a small file that is not there yet; False, and nothing done, where it is."""
         ...
 
     def delete(self, path: str) -> None:

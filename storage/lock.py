@@ -13,9 +13,10 @@ import sys
 import threading
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
@@ -24,6 +25,9 @@ from prefect_datagen.engine.errors import DatasetLockedError, SinkError
 from prefect_datagen.engine.outcomes import Record
 from prefect_datagen.storage.files import Files, sink_errors
 from prefect_datagen.storage.layout import HOLDER, LOCK
+
+if TYPE_CHECKING:
+    from prefect_datagen.storage.remote_files import RemoteFiles
 
 HEARTBEAT_SECONDS = 30.0
 STALE_AFTER_SECONDS = 150.0
@@ -61,17 +65,6 @@ class WriterLock(Protocol):
         ...
 
 
-def acquire(files: Files) -> WriterLock:
-    """The writer's lock of a dataset, at once or not at all.
-
-    Raises:
-        DatasetLockedError: another writer holds it; carries `pid`, `host` and `since`.
-        SinkError: the lock cannot be written.
-    """
-    with sink_errors("lock", files.location):
-        return RemoteLock(files) if files.local_path is None else LocalLock(files, folder=files.local_path)
-
-
 class LocalLock:
     """An OS lock on `.lock`, with its holder's description in `.lock.json`."""
 
@@ -93,12 +86,11 @@ class LocalLock:
         """Nothing to do: the kernel takes this lock from nobody."""
 
     def release(self) -> None:
+        """Let the next writer in. May be called twice."""
         if self._lock.is_locked:
-            with sink_errors("unlock", self._files.location):
-                try:
-                    self._files.delete(HOLDER)
-                finally:
-                    self._lock.release()
+            with suppress(OSError):  # a description without a lock misleads nobody: the next writer replaces it
+                self._files.delete(HOLDER)
+            self._lock.release()
 
 
 class RemoteLock:
@@ -112,7 +104,7 @@ class RemoteLock:
 
     def __init__(
         self,
-        files: Files,
+        files: RemoteFiles,
         *,
         heartbeat: float = HEARTBEAT_SECONDS,
         stale_after: float = STALE_AFTER_SECONDS,
@@ -150,11 +142,12 @@ class RemoteLock:
             raise _locked(self._files.location, other)
 
     def release(self) -> None:
+        """Let the next writer in. May be called twice."""
         if self._released.is_set():
             return
         self._released.set()
         self._thread.join()
-        with sink_errors("unlock", self._files.location):
+        with suppress(OSError):  # what cannot be deleted goes stale: no reason to fail a run that has ended well
             other = _read_holder(self._files, LOCK)
             if other is not None and other.token == self._holder.token:
                 self._files.delete(LOCK)

@@ -20,11 +20,15 @@ from prefect_datagen.engine.errors import SinkError
 from prefect_datagen.storage.arrow import scan_files
 from prefect_datagen.storage.files import Observer, unobserved
 from prefect_datagen.storage.layout import BUILDING, DATA, SWAP
+from prefect_datagen.storage.lock import RemoteLock
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from prefect_datagen.storage.arrow import Dataset
+
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "obs"})
+"""They have no folders. Asked for one they make a bucket, which a slip of the pen is not to do."""
 
 
 class RemoteFiles:
@@ -40,6 +44,8 @@ class RemoteFiles:
         self._root = str(root).rstrip("/")
         self._on_step = on_step
         self._made: set[str] = set()
+        protocols = {self._fs.protocol} if isinstance(self._fs.protocol, str) else set(self._fs.protocol)
+        self._is_object_store = not protocols.isdisjoint(_OBJECT_STORES)
         self.location = _public(url).rstrip("/")
         self.local_path: Path | None = None
 
@@ -48,6 +54,9 @@ class RemoteFiles:
 
     def prepare(self) -> None:
         self._make("")
+
+    def lock(self) -> RemoteLock:
+        return RemoteLock(self)
 
     def recover(self) -> None:
         note = self.read(SWAP)
@@ -94,6 +103,7 @@ class RemoteFiles:
             self._fs.pipe_file(self._full(path), bytes(data))
 
     def create(self, path: str, data: bytes) -> bool:
+        """Write a file that is not there yet; False, and nothing done, where it is. One step on S3 and GCS."""
         self._make(posixpath.dirname(path))
         self._on_step(f"create {path}")
         with self._asking(path):
@@ -151,7 +161,7 @@ class RemoteFiles:
 
     def _make(self, folder: str) -> None:
         """Make a folder, on file systems that have them; once a process."""
-        if folder in self._made:
+        if folder in self._made or self._is_object_store:
             return
         with self._asking(folder):
             self._fs.makedirs(self._full(folder), exist_ok=True)
