@@ -65,7 +65,7 @@ def first_rows(state: DatasetState) -> pa.Table:
     if not state.data_parts:
         return pa.table({})
     try:
-        with pq.ParquetFile(state.data_parts[0]) as part:  # type: ignore[no-untyped-call]
+        with pq.ParquetFile(state.data_parts[0]) as part:
             batch = next(part.iter_batches(batch_size=SAMPLE_ROWS), None)
             return pa.Table.from_batches([batch] if batch is not None else [], schema=part.schema_arrow)
     except (OSError, pa.ArrowException) as error:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from prefect_datagen.reports.duckdb_query import literal
+
 BINS = 30
 TOP = 20
 SAMPLE_ROWS = 1_000
@@ -44,7 +46,7 @@ def column_charts(name: str, kind: pa.DataType, sample: pa.ChunkedArray) -> Colu
         (_is_list, _list_lengths),
     ]
     if _is_text(kind):
-        free = _is_free_text(sample)
+        free = is_free_text(sample)
         return ColumnCharts(name, _text_lengths(name) if free else _values(name), texts=free)
     scores = score_fields(kind)
     if scores:
@@ -70,7 +72,7 @@ def score_fields(kind: pa.DataType) -> list[str]:
 def columns_table(names: list[str]) -> Chart:
     """A table of all columns: type, missing values and their share."""
     counted = ", ".join(f"count({quoted(name)}) AS c{number}" for number, name in enumerate(names))
-    listed = ", ".join(f"({_literal(name)}, c{number})" for number, name in enumerate(names))
+    listed = ", ".join(f"({literal(name)}, c{number})" for number, name in enumerate(names))
     sql = (
         f"WITH counted AS (SELECT count(*) AS n, {counted} FROM data), "
         'filled AS (SELECT n, col0 AS "column", col1 AS filled FROM counted, '
@@ -96,7 +98,7 @@ def text_lengths_table(names: list[str]) -> Chart:
         length = f"length({quoted(name)})"
         words = f"len(string_split_regex(trim({quoted(name)}), '\\s+'))"
         parts.append(
-            f'SELECT {_literal(name)} AS "column", avg({length}) AS mean, median({length}) AS median, '
+            f'SELECT {literal(name)} AS "column", avg({length}) AS mean, median({length}) AS median, '
             f"quantile_cont({length}, 0.95) AS p95, max({length}) AS longest, avg({words}) AS words FROM data"
         )
     return {
@@ -183,7 +185,7 @@ def _bins_sql(value: str, *, step: str, end: str) -> str:
 
 def _scores(name: str, scores: list[str]) -> Chart:
     parts = [
-        f"SELECT {_literal(score)} AS score, CAST({quoted(name)}.{quoted(score)}.score AS VARCHAR) AS given FROM data"
+        f"SELECT {literal(score)} AS score, CAST({quoted(name)}.{quoted(score)}.score AS VARCHAR) AS given FROM data"
         for score in scores
     ]
     sql = (
@@ -203,7 +205,7 @@ def _scores(name: str, scores: list[str]) -> Chart:
     }
 
 
-def _is_free_text(sample: pa.ChunkedArray) -> bool:
+def is_free_text(sample: pa.ChunkedArray) -> bool:
     """Many different and long values: a count of each would say nothing."""
     values = sample.drop_null()
     if len(values) == 0:
@@ -226,7 +228,3 @@ def _is_struct(kind: pa.DataType) -> bool:
 
 def _is_list(kind: pa.DataType) -> bool:
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

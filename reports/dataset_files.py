@@ -59,7 +59,7 @@ class DatasetState:
         if not self.data_parts:
             return None
         try:
-            return pq.read_schema(self.data_parts[0])  # type: ignore[no-untyped-call]
+            return pq.read_schema(self.data_parts[0])
         except (OSError, pa.ArrowException) as error:
             raise SinkError(
                 f"cannot read part {Path(self.data_parts[0]).name}: {error}", path=self.data_parts[0]

@@ -29,10 +29,10 @@ _PICTURE_ROWS = 15
 
 def kpi_html(config: KpiConfig, table: pa.Table) -> str:
     """A large number, with how much it differs from another one, and a line of small print."""
-    value, change, good, note = _kpi(config, table)
+    value, change, tone, note = _kpi(config, table)
     parts = [element("div", escape(value), class_="kpi-value")]
     if change:
-        parts.append(element("div", escape(change), class_=f"kpi-change {'good' if good else 'bad'}"))
+        parts.append(element("div", escape(change), class_=f"kpi-change {tone}"))
     if note:
         parts.append(element("div", escape(note), class_="kpi-note"))
     return element("div", "".join(parts), class_="kpi")
@@ -40,29 +40,32 @@ def kpi_html(config: KpiConfig, table: pa.Table) -> str:
 
 def kpi_picture(config: KpiConfig, table: pa.Table, *, width: float) -> Drawing:
     """The same for a picture."""
-    value, change, good, note = _kpi(config, table)
+    value, change, tone, note = _kpi(config, table)
     size = 30.0
     content = text(shortened(value, width, size=size), 0, 34, class_="kpi")
     small = " · ".join(each for each in (change, note) if each)
     if small:
-        kind = ("good" if good else "bad") if change else "muted"
-        content += text(shortened(small, width), 0, 58, class_=kind)
+        content += text(shortened(small, width), 0, 58, class_=tone)
     return Drawing(content, width, 66 if small else 44)
 
 
-def _kpi(config: KpiConfig, table: pa.Table) -> tuple[str, str, bool, str]:
+def _kpi(config: KpiConfig, table: pa.Table) -> tuple[str, str, str, str]:
+    """The value, how it changed, whether that is good, bad or neither ("muted"), and the small print."""
     names = [name for name in (config.value, config.compare, config.note) if name]
     first = {column.name: column.values[0] if column.values else None for column in columns(table, names)}
     value = first[config.value]
     note = show(first[config.note]) if config.note and first[config.note] is not None else ""
     if config.compare is None or first[config.compare] is None or value is None:
-        return show(value, config.format), "", True, note
+        return show(value, config.format), "", "muted", note
     before = float(first[config.compare])  # type: ignore[arg-type]
     difference = float(value) - before
     share = f" ({difference / abs(before):+.1%})" if before else ""
     sign = "+" if difference >= 0 else "−"
     change = f"{sign}{show(abs(difference), config.format)}{share}"
-    return show(value, config.format), change, difference >= 0, note
+    tone = "muted"
+    if config.better is not None and difference:
+        tone = "good" if (difference > 0) == (config.better == "higher") else "bad"
+    return show(value, config.format), change, tone, note
 
 
 # ---- tables

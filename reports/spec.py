@@ -344,6 +344,7 @@ class KpiConfig(_QueryChart):
     type: Literal["kpi"]
     value: StrictStr
     compare: StrictStr | None = Field(default=None, description="Column of the value that it is compared with.")
+    better: Literal["higher", "lower"] | None = Field(default=None, description="Which change is shown as good news.")
     note: StrictStr | None = Field(default=None, description="Column of a line of small print.")
     format: StrictStr | None = None
 
