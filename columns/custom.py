@@ -26,7 +26,7 @@ from prefect_datagen.columns.custom_generators import (
 )
 from prefect_datagen.columns.dtypes import parse_dtype
 from prefect_datagen.columns.inference import RequestParameters, model_for
-from prefect_datagen.columns.references import skip_value_problems
+from prefect_datagen.columns.references import name_of_function, skip_value_problems
 from prefect_datagen.columns.user_code import load_function, source_of
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.node import LOOP, THREADS, ColumnNode, Strategy
@@ -112,12 +112,7 @@ class CustomColumnConfig(ColumnConfig):
 
     @field_serializer("generator_function")
     def _name_of_function(self, value: Any) -> str:
-        if isinstance(value, str):
-            return value
-        named = (
-            value if hasattr(value, "__qualname__") else type(value)
-        )  # an object with __call__ is known by its class
-        return f"{named.__module__}:{named.__qualname__}"
+        return name_of_function(value)
 
     @field_serializer("generator_params")
     def _plain_params(self, value: Any) -> Any:

@@ -1,9 +1,10 @@
-"""What several column families ask of their own config: columns that a template reads, and a skip value that fits."""
+"""What several column families ask of their own config: columns of a template, a skip value that fits, a function."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
+from typing import Any
 
 import pyarrow as pa
 
@@ -35,3 +36,11 @@ def _columns(text: str) -> tuple[str, ...]:
         return Template(text).references
     except TemplateError:
         return ()
+
+
+def name_of_function(function: str | Callable[..., Any]) -> str:
+    """How a config writes a function: the reference it was named by, or `module:name` of a function given in Python."""
+    if isinstance(function, str):
+        return function
+    named: Any = function if hasattr(function, "__qualname__") else type(function)  # an object with __call__: its class
+    return f"{named.__module__}:{named.__qualname__}"

@@ -6,11 +6,11 @@ from typing import get_args
 
 import pytest
 from pydantic import ValidationError
-from tests.columns.fakes import FakeModels, context, make
 
 from prefect_datagen.columns.code import CodeLang, LLMCodeColumnConfig, extract_code
 from prefect_datagen.columns.conversation import InvalidAnswerError
 from prefect_datagen.engine.errors import CellError
+from tests.columns.fakes import FakeModels, context, make
 
 
 def column(code_lang: str) -> LLMCodeColumnConfig:

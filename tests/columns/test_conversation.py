@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.columns.fakes import Answer, FakeModels, unusable
 
 from prefect_datagen.columns.conversation import Exchange, InvalidAnswerError, Patience, converse
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
 from prefect_datagen.engine.errors import CellError, ErrorKind, ModelError
+from tests.columns.fakes import Answer, FakeModels, unusable
 
 REQUEST = ChatRequest("m", [{"role": "user", "content": "say yes"}])
 

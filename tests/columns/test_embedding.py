@@ -6,11 +6,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.columns.fakes import FakeModels, context, make, problems
 
 from prefect_datagen.columns.embedding import EmbeddingColumnConfig, EmbeddingRequest
 from prefect_datagen.engine.errors import CellError, ConfigError, ModelError
 from prefect_datagen.engine.node import ColumnNode, Strategy
+from tests.columns.fakes import FakeModels, context, make, problems
 
 MODEL = {"generation_type": "embedding", "dimensions": 2, "extra_body": {"user": "u"}}
 COLUMN = EmbeddingColumnConfig(name="vector", target_column="text", model_alias="writer")

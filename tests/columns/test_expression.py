@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from tests.columns.fakes import context, make_batch, problems
 
 from prefect_datagen.columns.base import SkipConfig
 from prefect_datagen.columns.expression import ExpressionColumnConfig
 from prefect_datagen.engine.errors import CellError
 from prefect_datagen.engine.node import INLINE, ColumnNode, Strategy
+from tests.columns.fakes import context, make_batch, problems
 
 TYPES = {"a": pa.string(), "b": pa.int64(), "f": pa.float64(), "s": pa.struct([("x", pa.list_(pa.string()))])}
 

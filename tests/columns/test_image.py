@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from tests.columns.fakes import FakeModels, context, make
 
 from prefect_datagen.columns.image import ImageColumnConfig, ImageRequest
 from prefect_datagen.engine.errors import CellError, ErrorKind, ModelError, SinkError
 from prefect_datagen.engine.node import ColumnNode
+from tests.columns.fakes import FakeModels, context, make
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
 JPEG = b"\xff\xd8\xff\xe0" + bytes(range(40))

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 import yaml
 from pydantic import ValidationError
-from tests.columns.fakes import FakeModels, context, make
 
 from prefect_datagen.columns.judge import LLMJudgeColumnConfig, Score
 from prefect_datagen.engine.errors import CellError
+from tests.columns.fakes import FakeModels, context, make
 
 QUALITY = {"name": "quality", "description": "How good?", "options": {1: "bad", 2: "fair", 3: "good"}}
 TONE = {"name": "tone", "description": "Which tone?", "options": {"Friendly": "warm", "Rude": "cold"}}

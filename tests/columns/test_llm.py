@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import BaseModel, ValidationError
-from tests.columns.fakes import Answer, FakeModels, cell, context, make, problems, unusable
 
 from prefect_datagen.columns.base import SkipConfig
 from prefect_datagen.columns.llm import LLMStructuredColumnConfig, LLMTextColumnConfig
 from prefect_datagen.engine.chat import ChatAnswer
 from prefect_datagen.engine.errors import CellError, ConfigError
 from prefect_datagen.engine.node import ColumnNode, Strategy
+from tests.columns.fakes import Answer, FakeModels, cell, context, make, problems, unusable
 
 TYPES = {"city": pa.string(), "n": pa.int64(), "info": pa.struct([("tags", pa.list_(pa.string()))])}
 

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from tests.columns.fakes import context, make_batch, problems
 
 from prefect_datagen.columns.base import SkipConfig
 from prefect_datagen.columns.sql import SqlColumnConfig
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.node import ColumnNode, FullColumn, Strategy
+from tests.columns.fakes import context, make_batch, problems
 
 TYPES = {
     "a": pa.int64(),
