@@ -13,7 +13,9 @@ import typer
 
 from prefect_datagen.cli.build import build
 from prefect_datagen.cli.mock_model import mock_model
+from prefect_datagen.cli.plan import plan
 from prefect_datagen.cli.preview import preview
+from prefect_datagen.cli.trace import trace
 from prefect_datagen.cli.validate import validate
 
 app = typer.Typer(
@@ -34,7 +36,7 @@ def _common(
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
 
-for _command in (validate, preview, build, mock_model):
+for _command in (validate, plan, preview, build, trace, mock_model):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -51,7 +51,11 @@ def plan(
         typer.echo(f"  changed since the last build of {output}:")
         for difference in prepared.decision.differences:
             typer.echo(f"    {difference}")
-        kept = "nothing is reused" if prepared.decision.course is Course.RENEW else _kept(prepared.paid)
+        kept = (
+            "nothing is reused"
+            if prepared.decision.course is Course.RENEW
+            else _kept(prepared.paid & set(prepared.estimate.calls_by_column))
+        )
         typer.echo(f"  the old dataset would be set aside; {kept}")
     _show(prepared.estimate)
 

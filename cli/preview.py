@@ -52,7 +52,10 @@ def preview(
         state = preview_dataset(loaded, num_records=num_records, run=run, endpoints=endpoints, return_state=True)
     result = finish(state)
     if json:
-        typer.echo(result.dataset.to_json(orient="records", lines=True, date_format="iso", force_ascii=False), nl=False)
+        from prefect_datagen.cli.records import as_json
+
+        for row in result.dataset.to_dict(orient="records"):
+            typer.echo(as_json(row))
     else:
         from prefect_datagen.cli.records import show_records
 

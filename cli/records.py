@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+import orjson
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from prefect_datagen.flows.results import PreviewResult
@@ -20,11 +21,23 @@ def show_records(result: PreviewResult) -> None:
         table.add_column(style="bold cyan", no_wrap=True)
         table.add_column(overflow="fold")
         for name, value in row.items():
-            table.add_row(str(name), _text(value))
+            table.add_row(Text(str(name)), Text(_text(value)))
         console.print(table)
 
 
+def as_json(value: Any, *, indent: bool = False) -> str:
+    """JSON of a value from a data frame: arrays as lists, times in ISO form."""
+    option = orjson.OPT_SERIALIZE_NUMPY | (orjson.OPT_INDENT_2 if indent else 0)
+    return orjson.dumps(value, option=option, default=_plain).decode()
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)
+
+
 def _text(value: Any) -> str:
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False, indent=2, default=str)
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (dict, list)) or hasattr(value, "tolist"):
+        return as_json(value, indent=True)
     return str(value)

@@ -9,7 +9,8 @@ bounded by `max_tokens` where it is set, and taken from an earlier build of the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,8 +20,7 @@ from pydantic import Field
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.plan import Plan
 from prefect_datagen.engine import loop_thread
-from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
-from prefect_datagen.engine.driver import Driver
+from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.model_access import (
     LimiterRegistry,
@@ -74,19 +74,14 @@ class Estimate(Record):
     cost: Range | None
 
 
-class _Counting(OfflineClient):
-    """The offline model, and what was asked of it."""
+@dataclass(frozen=True)
+class _Column:
+    """What the sample cost in one column."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls = 0
-        self.input_tokens = 0
-
-    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:
-        answer = await super().chat(request, timeout=timeout)
-        self.calls += 1
-        self.input_tokens += answer.input_tokens
-        return answer
+    name: str
+    alias: str
+    calls: int
+    input_tokens: int
 
 
 def estimate(
@@ -94,7 +89,8 @@ def estimate(
     plan: Plan,
     *,
     known: Mapping[str, ModelUsage] | None = None,
-    paid: frozenset[str] = frozenset(),
+    paid: Collection[str] = (),
+    paid_rows: int = 0,
 ) -> Estimate:
     """Estimate the row groups of `plan` that are to do.
 
@@ -102,21 +98,27 @@ def estimate(
         blueprint: the dataset.
         plan: what is to do.
         known: usage of an earlier build, by alias: how long its answers were.
-        paid: columns whose answers are in the journal already; they cost nothing.
+        paid: columns whose first `paid_rows` answers are in the journal already; these cost nothing.
+        paid_rows: rows of an earlier build.
     """
     rows = sum(group.rows for group in plan.todo)
     sampled = min(rows, SAMPLE)
-    clients, calls = _sample(blueprint, plan, sampled) if sampled else ({}, {})
-    models = {
-        model.alias: _scaled(model, clients[model.alias], rows, sampled, (known or {}).get(model.alias))
-        for model in blueprint.config.model_configs
-        if model.alias in clients and clients[model.alias].calls
+    columns = _sample(blueprint, plan, sampled) if sampled else []
+    unpaid = {
+        column.name: (rows - min(rows, paid_rows) if column.name in paid else rows) / sampled for column in columns
     }
+    models: dict[str, ModelEstimate] = {}
+    for model in blueprint.config.model_configs:
+        mine = [column for column in columns if column.alias == model.alias]
+        if mine:
+            calls = round(sum(column.calls * unpaid[column.name] for column in mine))
+            tokens = sum(column.input_tokens * unpaid[column.name] for column in mine)
+            models[model.alias] = _model_estimate(model, calls, tokens, (known or {}).get(model.alias))
     costs = [each.cost for each in models.values() if each.cost is not None]
     return Estimate(
         rows=rows,
         sampled_rows=sampled,
-        calls_by_column={name: 0 if name in paid else round(count * rows / sampled) for name, count in calls.items()},
+        calls_by_column={column.name: round(column.calls * unpaid[column.name]) for column in columns},
         models=models,
         seconds=Range(
             low=max((each.seconds.low for each in models.values()), default=0.0),
@@ -126,37 +128,34 @@ def estimate(
     )
 
 
-def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> tuple[dict[str, _Counting], dict[str, int]]:
-    """Run the first rows that are to do; what each alias was asked for, and cells made by column."""
-    clients = {model.alias: _Counting() for model in blueprint.config.model_configs}
-    specs = [
-        ModelSpec(model.alias, model.model, clients[model.alias], rows) for model in blueprint.config.model_configs
-    ]
-    first = plan.todo[0].start
-    seeds = blueprint.seed_rows(first, rows)
+def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> list[_Column]:
+    """Run the first rows that are to do; what each column that asks a model was asked for."""
+    client = OfflineClient()
+    aliases = {model.alias for model in blueprint.config.model_configs}
+    specs = [ModelSpec(alias, alias, client, rows) for alias in aliases]
+    seeds = blueprint.seed_rows(plan.todo[0].start, rows)
     group = RowGroup(plan.todo[0].index, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
+    nodes = [_harmless(node, blueprint) for node in blueprint.graph.nodes]
+    graph = ColumnGraph.build(nodes, sources=blueprint.graph.sources)
 
     async def run(threads: ThreadPoolExecutor) -> None:
         ports = make_ports(specs, limiters=LimiterRegistry(), window=50, error_rate=None, retry_deadline=60.0)
         access = ModelAccess(ports, journal=NoJournal(), budget=RunBudget())
-        driver = Driver(graph, access=access, threads=threads, seed=blueprint.seed)
+        settings = DriverSettings(trace=True)
+        driver = Driver(graph, access=access, threads=threads, settings=settings, seed=blueprint.seed)
         try:
             await driver.run_row_group(group)
         finally:
             await driver.aclose()
 
-    graph = ColumnGraph.build(
-        [_harmless(node, blueprint) for node in blueprint.graph.nodes], sources=blueprint.graph.sources
-    )
     with ThreadPoolExecutor(1) as threads:
         loop_thread.run(run(threads))
-    aliases = {model.alias for model in blueprint.config.model_configs}
-    calls = {
-        node.name: rows - group.skipped_by_column.get(node.name, 0)
-        for node in blueprint.graph.nodes
-        if node.resource in aliases
-    }
-    return clients, calls
+    asking = {node.name: node.resource for node in blueprint.graph.nodes if node.resource in aliases}
+    tokens, calls = Counter[str](), Counter[str]()
+    for record in group.trace:
+        tokens[record.column] += record.input_tokens
+        calls[record.column] += record.status == "done"
+    return [_Column(name, alias, calls[name], tokens[name]) for name, alias in asking.items()]
 
 
 @dataclass(frozen=True)
@@ -177,13 +176,8 @@ def _harmless(node: ColumnNode, blueprint: Blueprint) -> ColumnNode:
     return replace(node, strategy=Strategy.CELL, resource=INLINE, generator=generator, allow_resize=False)
 
 
-def _scaled(model: ModelConfig, client: _Counting, rows: int, sampled: int, known: ModelUsage | None) -> ModelEstimate:
-    scale = rows / sampled
-    calls = round(client.calls * scale)
-    tokens_in = Range(
-        low=round(client.input_tokens * scale * (1 - _TOKEN_ERROR)),
-        high=round(client.input_tokens * scale * (1 + _TOKEN_ERROR)),
-    )
+def _model_estimate(model: ModelConfig, calls: int, tokens: float, known: ModelUsage | None) -> ModelEstimate:
+    tokens_in = Range(low=round(tokens * (1 - _TOKEN_ERROR)), high=round(tokens * (1 + _TOKEN_ERROR)))
     tokens_out = _output_tokens(model, calls, known)
     return ModelEstimate(
         calls=calls,

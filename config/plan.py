@@ -62,6 +62,8 @@ def make_plan(num_records: int, *, row_group_size: int, committed: Mapping[int, 
         todo += _cut(start, manifest.start_row, row_group_size, index)
         start, index = manifest.start_row + manifest.planned, manifest.index + 1
     todo += _cut(start, num_records, row_group_size, index)
+    if not todo and not committed:
+        todo = [RowGroupPlan(0, 0, 0)]  # of no rows: readers then find a part with the schema
     return Plan(num_records, row_group_size, tuple(todo), dict(committed))
 
 

@@ -96,7 +96,13 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         blueprint=blueprint,
         decision=decision,
         plan=plan,
-        estimate=estimate(blueprint, plan, known=metadata.usage if metadata else None, paid=paid),
+        estimate=estimate(
+            blueprint,
+            plan,
+            known=metadata.usage if metadata else None,
+            paid=paid,
+            paid_rows=metadata.actual_num_records if metadata else 0,
+        ),
         paid=paid,
         repairable=repairable,
     )

@@ -27,7 +27,7 @@ from prefect_datagen.config.preparation import Preparation, fingerprint, prepare
 from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.engine.errors import DatagenError, RunInterruptedError
-from prefect_datagen.engine.outcomes import DatasetMetadata
+from prefect_datagen.engine.outcomes import DatasetMetadata, Verdict
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
@@ -211,6 +211,9 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
         for index in repairable_row_groups(store, store.committed()):
             store.discard(index)
     store.write_config(blueprint.config.to_yaml())
+    before = store.metadata()
+    if before is not None:  # of a dataset that is extended or repaired: it is not what it says until this run is over
+        store.write_metadata(before.model_copy(update={"status": Verdict.BUILDING}))
     if course not in (Course.CONTINUE, Course.REPAIR):
         store.write_run(
             RunRecord(

@@ -7,6 +7,7 @@ of another task runner (a Dask or Ray worker) opens one when its first row group
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -36,6 +37,7 @@ from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.models.clients import make_clients
 from prefect_datagen.models.config import ModelProvider
 from prefect_datagen.processors import Stage
+from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
 from prefect_datagen.tasks.ticket import RunTicket
@@ -59,9 +61,15 @@ class Runtime:
         self.store = store
         self.reused = dict(reused)
         self.stopping = threading.Event()
-        self.blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed, artifact_dir=store.local_path)
+        folder = store.local_path
+        self.blueprint = Blueprint(
+            ticket.config,
+            ticket.run,
+            seed=ticket.seed,
+            artifact_dir=None if folder is None else folder / layout.ARTIFACTS,
+        )
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
-        self.journal = open_journal(ticket, store.local_path)
+        self.journal = open_journal(ticket, store)
         providers = providers_of(ticket)
         self._sent_along = {
             provider.name: orjson.dumps(provider.extra_body, option=orjson.OPT_SORT_KEYS).decode()
@@ -155,11 +163,15 @@ def clients_of(ticket: RunTicket, providers: list[ModelProvider]) -> dict[str, C
     return make_clients(ticket.config.model_configs, providers, environ=os.environ, keys=keys)
 
 
-def open_journal(ticket: RunTicket, folder: Path | None) -> AnswerJournal:
-    """The journal beside the dataset, or none: in memory, on a remote URL, with `journal: false`."""
-    if not ticket.run.journal or folder is None:
+def open_journal(ticket: RunTicket, store: RowGroupStore) -> AnswerJournal:
+    """The journal: beside a local dataset, in this machine's cache for a remote one, none where the run has none."""
+    if not ticket.run.journal:
         return NoJournal()
-    return Journal.open(folder / "journal.sqlite")
+    if store.local_path is not None:
+        return Journal.open(store.local_path / layout.JOURNAL)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-datagen" / "journals"
+    cache.mkdir(parents=True, exist_ok=True)
+    return Journal.open(cache / f"{hashlib.blake2b(store.location.encode(), digest_size=12).hexdigest()}.sqlite")
 
 
 _runtimes: dict[str, Runtime] = {}

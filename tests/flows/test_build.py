@@ -58,10 +58,11 @@ def test_the_directory_is_readable_as_it_is(tmp_path: Path) -> None:
     assert result.dataset().schema.names == ds.dataset(data).schema.names
 
 
-@pytest.mark.parametrize(("rows", "size", "groups"), [(0, 5, 0), (1, 5, 1), (5, 5, 1), (11, 5, 3), (3, 1, 3)])
+@pytest.mark.parametrize(("rows", "size", "groups"), [(0, 5, 1), (1, 5, 1), (5, 5, 1), (11, 5, 3), (3, 1, 3)])
 def test_exactly_so_many_rows(tmp_path: Path, rows: int, size: int, groups: int) -> None:
     result = build(samplers(), tmp_path / "d", rows, row_group_size=size)
     assert len(result.load_dataset()) == rows
+    assert len(pd.read_parquet(tmp_path / "d" / "data")) == rows
     assert len(result.metadata.row_groups) == groups
     assert result.metadata.status is Verdict.COMPLETE
 
