@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource, SeedTable, conform, plain_schema
 from prefect_datagen.seeds.files import find_files
 from prefect_datagen.seeds.local import files_table
+from prefect_datagen.seeds.select_statement import parse_select
 from prefect_datagen.seeds.spool import spool
 
 if TYPE_CHECKING:
@@ -65,12 +65,7 @@ class DuckDBSeedSource(SeedSource):
 
     def _refuse_guessing(self, connection: DuckDBPyConnection) -> None:
         """Refuse readers that guess the types of text: DuckDB's take `0E8` for the number 0."""
-        rows = connection.execute("SELECT json_serialize_sql(?)", [self.query]).fetchall()
-        parsed = json.loads(rows[0][0])
-        if parsed.get("error", True):
-            raise ConfigError(f"seed query: {parsed.get('error_message', 'is not SQL')}; write one SELECT")
-        if len(parsed["statements"]) != 1:
-            raise ConfigError(f"seed query: {len(parsed['statements'])} statements; write one SELECT")
+        parsed = parse_select(connection, self.query, origin="seed query")
         for place in _guessing(parsed):
             raise ConfigError(
                 f"seed query: {place} would guess types and change text such as '0E8' or '007'; name the file in "

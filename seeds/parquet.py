@@ -62,7 +62,7 @@ class _Opened:
         # A remote file is read in the ranges that are asked for; a local one by the operating system's own buffering.
         source = file.path if file.filesystem is None else file.open()
         try:
-            self.reader: Any = ParquetFile(source)  # type: ignore[no-untyped-call]
+            self.reader: Any = ParquetFile(source)
         except (pa.ArrowInvalid, OSError) as error:
             raise ConfigError(f"seed file {file.path}: not readable as Parquet: {error}") from error
         self.schema = plain_schema(self.reader.schema_arrow, origin=file.path)

@@ -103,7 +103,7 @@ def _from_file(path: str, numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
 def _scan(path: str) -> Any:
     from pyarrow.dataset import dataset  # brings pandas along: half a second that only queries need
 
-    return dataset(path, format="ipc")  # type: ignore[no-untyped-call]
+    return dataset(path, format="ipc")
 
 
 class _ContentDigest:
