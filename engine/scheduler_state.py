@@ -40,8 +40,8 @@ that a row group lacks. A row group whose cells all come back finished is comple
 as soon as none of their cells is running.
 
 Cost. Every event costs O(consumers of the cell), plus O(log queue) for a queued cell; a rejected row costs O(nodes);
-admission, a full column and an abort cost O(rows) of their own. A rejected row's cells stay in their queue and are
-passed over when their turn comes. Per-cell states are bytes, per-cell counters 16 bits.
+an admission costs O(cells that wait for nothing), a full column O(rows), both of their own. A rejected row's cells stay
+in their queue and are passed over when their turn comes. Per-cell states are bytes, per-cell counters 16 bits.
 
 Prior art: the worker state machine of dask.distributed (events in, instructions out, invariants checked after each
 event in tests) and h11's transition tables (an illegal event raises and changes nothing).
@@ -201,13 +201,11 @@ class SchedulerState:
         """Forget a row group after its `FinishRowGroup`, once its rows and skips were read.
 
         Raises:
-            InternalError: it has not ended.
+            InternalError: it has not ended, or is not there.
         """
         group = self._groups.get(row_group)
-        if group is None:
-            return  # it was admitted while draining, and ended without being taken in
-        if not group.ended:
-            raise _illegal(f"row group {row_group} is released before it ended", row_group)
+        if group is None or not group.ended:
+            raise _illegal(f"row group {row_group} is released before it ended, or twice", row_group)
         del self._groups[row_group]
 
     def statistics(self) -> SchedulerStatistics:
@@ -246,15 +244,15 @@ class SchedulerState:
             raise _illegal(f"row group {event.row_group} is admitted already", event.row_group)
         if event.rows < 0:
             raise _illegal(f"row group {event.row_group} of {event.rows} rows", event.row_group)
-        rows = range(event.rows)
-        outside = [row for skipped in event.skipped.values() for row in skipped if row not in rows]
+        outside = [row for skipped in event.skipped.values() for row in skipped if not 0 <= row < event.rows]
         if outside:
             raise _illegal(
                 f"row {outside[0]} is skipped, but row group {event.row_group} has {event.rows} rows", event.row_group
             )
-        if self._draining:
-            return [FinishRowGroup(event.row_group, complete=False)]
         group = self._groups[event.row_group] = CellTable(event.row_group, event.rows, self.graph)
+        if self._draining:
+            group.ended = True
+            return [FinishRowGroup(event.row_group, complete=False)]
         for node, sources in enumerate(self.graph.skip_sources):
             for source in sources:
                 as_bytes(group.skip[node])[list(event.skipped.get(source, ()))] = True
@@ -264,7 +262,7 @@ class SchedulerState:
             if not waits and self._is_unit[node]:
                 self._start_unit(group, node, out, todo)
             elif not waits:
-                todo.extend((node, row) for row in reversed(rows))
+                todo.extend((node, row) for row in reversed(range(event.rows)))
         return self._conclude(group, todo, out)
 
     def _conclude(self, group: CellTable, todo: _Todo, out: list[Instruction]) -> list[Instruction]:
@@ -442,7 +440,7 @@ class SchedulerState:
     def _column_cancelled(self, event: ColumnCancelled) -> list[Instruction]:
         group = self._group_of_unit(event)
         if not self._draining:
-            raise _illegal(f"{event!r}: a full column is cancelled only while draining", event.row_group)
+            raise _illegal(f"{_unit(event)} is cancelled only while draining", event.row_group)
         rows = np.asarray(event.rows, dtype=np.int64)
         dropped = as_bytes(group.dropped)[rows] != 0
         todo: _Todo = []
@@ -535,20 +533,20 @@ class SchedulerState:
             running = np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING)
             if running.tolist() == sorted(event.rows):
                 return group
-        raise _illegal(f"{event!r}: the full column does not run for these rows", event.row_group)
+        raise _illegal(f"{_unit(event)} does not run for the {len(event.rows)} rows given", event.row_group)
 
     def _check_fates(self, event: ColumnDone) -> None:
         rows, skipped, rejected = set(event.rows), set(event.skipped), set(event.rejected)
         if not skipped | rejected <= rows or skipped & rejected:
             raise _illegal(
-                f"{event!r}: skipped and rejected rows are some of its rows, and no row is both", event.row_group
+                f"{_unit(event)}: skipped and rejected are some of its rows, and no row is both", event.row_group
             )
         if event.parents is None:
             return
         if not self.graph.nodes[event.node].allow_resize:
-            raise _illegal(f"{event!r}: the column may not change the number of rows", event.row_group)
+            raise _illegal(f"{_unit(event)} may not change the number of rows", event.row_group)
         if not set(event.parents) <= rows - rejected:
-            raise _illegal(f"{event!r}: parents are some of its rows that are not rejected", event.row_group)
+            raise _illegal(f"{_unit(event)}: parents are some of its rows that are not rejected", event.row_group)
 
 
 def _resized(group: CellTable, event: ColumnDone) -> ColumnDone:
@@ -568,6 +566,10 @@ def _resized(group: CellTable, event: ColumnDone) -> ColumnDone:
         skipped=[row for row, old in enumerate(kept) if old in skipped],
         rejected=[row for row, old in enumerate(kept) if old in rejected],
     )
+
+
+def _unit(event: ColumnDone | ColumnCancelled) -> str:
+    return f"full column {event.node} of row group {event.row_group}"
 
 
 def _arrow(before: int, after: int) -> str:

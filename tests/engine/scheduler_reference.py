@@ -49,6 +49,7 @@ class Reference:
         self.paths = {name: self._path(name) for name in self.order}
         self.groups: dict[int, list[Row]] = {}
         self.ended: dict[int, bool] = {}
+        self.turned_away: set[int] = set()  # admitted while draining
         self.salvage_asked: set[int] = set()
         self.draining = False
 
@@ -118,7 +119,10 @@ class Reference:
     def counts(self) -> Counter[str]:
         """Cells by state, over all row groups not released."""
         return Counter(
-            self.state(rows, row, name) for rows in self.groups.values() for row in rows for name in self.order
+            "waiting" if index in self.turned_away else self.state(rows, row, name)
+            for index, rows in self.groups.items()
+            for row in rows
+            for name in self.order
         )
 
     def ready(self, resource: str) -> list[CellId]:
@@ -168,11 +172,12 @@ class Reference:
     # --- events ----------------------------------------------------------------------------------------------------
 
     def admit(self, index: int, rows: int, skipped: Mapping[str, Sequence[int]]) -> list[Instruction]:
-        if self.draining:
-            self.ended[index] = False
-            return [FinishRowGroup(index, complete=False)]
         sources = [{source for source, positions in skipped.items() if at in positions} for at in range(rows)]
         self.groups[index] = [Row(each) for each in sources]
+        if self.draining:
+            self.turned_away.add(index)
+            self.ended[index] = False
+            return [FinishRowGroup(index, complete=False)]
         return self.follow(index)
 
     def start(self, cell: CellId) -> None:
@@ -230,7 +235,7 @@ class Reference:
         return [out for index, _ in list(self.live()) for out in self._end(index)]
 
     def release(self, index: int) -> None:
-        self.groups.pop(index, None)
+        del self.groups[index]
 
     # --- what follows ----------------------------------------------------------------------------------------------
 

@@ -234,9 +234,7 @@ class SchedulerMachine(RuleBasedStateMachine):
 
     def row_group_ended(self, end: FinishRowGroup) -> None:
         self.finished[end.row_group] += 1
-        rows = self.reference.groups.get(end.row_group)
-        if rows is None:
-            return  # admitted while draining
+        rows = self.reference.groups[end.row_group]
         dropped = self.state.dropped_rows(end.row_group).tolist()
         assert dropped == [bool(row.rejected_by) for row in rows], "a row is dropped iff one of its cells was rejected"
         for node, name in enumerate(self.names):

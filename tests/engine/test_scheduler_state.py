@@ -517,7 +517,8 @@ def test_drain_ends_the_row_groups_of_which_nothing_runs_and_a_second_one_nothin
 def test_a_row_group_that_comes_while_draining_ends_at_once() -> None:
     run = Run(node("a"))
     run.handle(Drain())
-    assert run.admit(rows=3) == [ABORTED]
+    assert run.admit(rows=3, s0=[1]) == [ABORTED]
+    assert run.state.dropped_rows(0).tolist() == run.state.skipped_cells(0, 0).tolist() == [False] * 3
     run.state.release(0)
     assert run.state.statistics().row_groups == 0
 
@@ -585,7 +586,7 @@ def test_an_inline_cell_cannot_be_cancelled_before_the_run_drains() -> None:
         (SalvageDue(0), "row group 0 has no salvage round to come"),
         (ColumnCancelled(0, F, [0, 1, 2]), "only while draining"),
         *(
-            (ColumnDone(row_group, column, rows), "does not run for these rows")
+            (ColumnDone(row_group, column, rows), f"does not run for the {len(rows)} rows given")
             for row_group, column, rows in [
                 (0, F, [0, 1]),
                 (0, F, [0, 1, 2, 3]),
@@ -618,11 +619,12 @@ def test_parents_are_rows_that_the_column_was_made_for_and_did_not_reject(parent
     refuses(run, lambda run: run.column("r", 0, 1, rejected=[1], parents=parents), "parents are some of its rows")
 
 
-def test_a_row_group_cannot_be_released_before_it_has_ended() -> None:
+@pytest.mark.parametrize("row_group", [0, 9])
+def test_a_row_group_is_released_once_and_after_its_end(row_group: int) -> None:
     run = busy()
     before = snapshot(run.state)
-    with pytest.raises(InternalError, match="row group 0 is released before it ended"):
-        run.state.release(0)
+    with pytest.raises(InternalError, match=f"row group {row_group} is released before it ended, or twice"):
+        run.state.release(row_group)
     assert snapshot(run.state) == before
 
 
