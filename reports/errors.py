@@ -1,6 +1,7 @@
 """Errors of queries and of the databases they run on.
 
     DatagenError
+    ├── DifferenceError        two datasets differ more than a condition allows
     └── QueryError             the query: its text is wrong, or a value does not fit
         ├── QueryTimeoutError      it ran, or waited for a slot, longer than its source allows
         └── SourceDownError        the database: it cannot be reached, or broke down
@@ -33,3 +34,7 @@ class CircuitOpenError(SourceDownError):
 
 class QueryCancelledError(QueryError):
     """Raised inside a source whose query was cancelled; no waiter ever sees it."""
+
+
+class DifferenceError(DatagenError):
+    """Two datasets differ more than was allowed. Carries `violations`, one line for each condition that holds."""
