@@ -6,6 +6,7 @@ its row alone, so what would break that is refused: aggregates, windows, subquer
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -239,6 +240,7 @@ def _database() -> DuckDBPyConnection:
     """An empty database in memory that reaches no file, no network and no Python variable. Used through cursors."""
     import duckdb  # a tenth of a second that only configs with a sql column pay for
 
+    atexit.register(_database.cache_clear)  # DuckDB complains of a connection that outlives the interpreter
     return duckdb.connect(
         ":memory:",
         config={
