@@ -85,8 +85,15 @@ def commit(
             "judge": _usage(calls, input_tokens=300, output_tokens=40, cost=0.0011),
         },
     )
-    (path / f"manifests/part-{index:05d}.json").write_text(manifest.model_dump_json())
+    replace(path / f"manifests/part-{index:05d}.json", manifest.model_dump_json())
     return manifest
+
+
+def replace(path: Path, text: str) -> None:
+    """Write a file whole, as a sink does: somebody may be reading."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text)
+    temporary.replace(path)
 
 
 def _usage(calls: int, *, input_tokens: int, output_tokens: int, cost: float, retries: int = 0) -> ModelUsage:
@@ -146,4 +153,4 @@ def finish(path: Path, manifests: list[RowGroupManifest], *, size: int, **change
         ended_at=START + timedelta(seconds=20 * len(manifests) + 2),
         seconds=20.0 * len(manifests) + 2,
     )
-    (path / "metadata.json").write_text(metadata.model_copy(update=changes).model_dump_json())
+    replace(path / "metadata.json", metadata.model_copy(update=changes).model_dump_json())
