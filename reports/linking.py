@@ -150,13 +150,13 @@ def _problems_of(query: QueryConfig, spec: ReportSpec, *, known: frozenset[str])
 
 def _quoting_problems(sql: str, spec: ReportSpec) -> list[str]:
     """A reference inside quotes would be plain text. Each is tried as a name that cannot be there by chance."""
-    marker = "reference_in_this_report"
-    text = _REFERENCE.sub(lambda match: f":{marker}" if _VARIABLE.fullmatch(match.group(0)) else marker, sql)
+    value, relation = "value_in_this_report", "relation_in_this_report"
+    text = _REFERENCE.sub(lambda match: f":{value}" if _VARIABLE.fullmatch(match.group(0)) else relation, sql)
     found = tokens(text)
     if found is None:
         return ["it cannot be read as SQL: a quote or a comment is never closed"]
-    outside = sum(token.raw == marker for token in found)
-    if outside < len(_REFERENCE.findall(sql)):
+    bound = len(placeholders(text, frozenset({value})))
+    if bound + sum(token.raw == relation for token in found) < len(_REFERENCE.findall(sql)):
         return ["a {{ reference }} stands in quotes or beside other letters; a value is bound, so it needs no quotes"]
     return []
 
