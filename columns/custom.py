@@ -110,13 +110,9 @@ class CustomColumnConfig(ColumnConfig):
             parse_dtype(dtype)
         return value
 
-    @field_serializer("generator_function")
+    @field_serializer("generator_function", when_used="json")
     def _name_of_function(self, value: Any) -> str:
         return name_of_function(value)
-
-    @field_serializer("generator_params")
-    def _plain_params(self, value: Any) -> Any:
-        return value.model_dump(mode="json") if isinstance(value, BaseModel) else value
 
     def function(self) -> Callable[..., Any]:
         """The function.

@@ -55,7 +55,7 @@ class LocalCallableValidatorParams(Config):
             return value
         raise ValueError("must name a function as package.module:name or path/to/file.py:name")
 
-    @field_serializer("validation_function")
+    @field_serializer("validation_function", when_used="json")
     def _name_of_function(self, value: Any) -> str:
         return name_of_function(value)
 

@@ -98,6 +98,12 @@ def test_a_function_is_named_by_file_or_module(tmp_path: Path) -> None:
     assert column(upper).model_dump(mode="json")["generator_function"].endswith(":upper")
 
 
+def test_a_copy_of_a_config_keeps_function_and_parameters() -> None:
+    config = column(upper, generator_params=Params(times=2))
+    again = CustomColumnConfig.model_validate(config.model_dump())
+    assert (again.generator_function, again.generator_params) == (upper, {"times": 2})
+
+
 def test_what_a_function_declares_counts() -> None:
     @custom_column_generator(required_columns=["n"], side_effect_columns=["extra"], model_aliases=["writer"])
     def declared(row: dict[str, Any]) -> dict[str, Any]:
