@@ -24,7 +24,7 @@ from prefect_datagen.config.dataset import DatasetConfig, fingerprint_parts
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import ColumnGraph
-from prefect_datagen.engine.node import RowKey, Strategy, number_copies
+from prefect_datagen.engine.node import RowKeys, Strategy
 from prefect_datagen.processors import ROW_ID, ProcessorConfig, Stage
 from prefect_datagen.seeds.reader import SeedReader, open_seed
 
@@ -39,7 +39,7 @@ class SeedRows:
         skipped: by column, positions whose value was skipped.
     """
 
-    keys: Sequence[RowKey]
+    keys: RowKeys
     columns: Mapping[str, pa.Array]
     skipped: Mapping[str, Sequence[int]]
 
@@ -104,7 +104,7 @@ class Blueprint:
         sampled = self.sampler.sample(start, rows, given)
         arrays = {**given, **sampled.arrays}
         return SeedRows(
-            keys=[RowKey(index) for index in range(start, start + rows)],
+            keys=RowKeys.consecutive(start, rows),
             columns={name: arrays[name] for name in self.seed_schema.names},
             skipped={name: np.flatnonzero(mask).tolist() for name, mask in sampled.skipped.items()},
         )
@@ -194,26 +194,16 @@ def _by_dependency(columns: Sequence[ColumnConfig]) -> list[ColumnConfig]:
 
 
 def to_table(rows: SeedRows) -> pa.Table:
-    """Seed rows as processors get them: with their identity in the hidden column."""
-    identity = pa.StructArray.from_arrays(
-        [
-            pa.array([key.index for key in rows.keys], pa.int64()),
-            pa.array([key.copy for key in rows.keys], pa.int64()),
-        ],
-        names=["index", "copy"],
-    )
-    return pa.table({**rows.columns, ROW_ID: identity})
+    """Seed rows as processors get them: with the dataset row of each in the hidden column."""
+    return pa.table({**rows.columns, ROW_ID: pa.array(rows.keys.index)})
 
 
 def from_table(table: pa.Table, *, before: SeedRows, schema: pa.Schema) -> SeedRows:
     """Seed rows as processors left them. Copies of a row are numbered; what was skipped stays so."""
-    identity = table.column(ROW_ID).combine_chunks()  # a struct array: processors hand it on as it is
-    keys = number_copies(identity.field("index").to_pylist())
-    position = {key: at for at, key in enumerate(before.keys)}
-    origin = [position.get(RowKey(key.index)) for key in keys]
+    keys = RowKeys.numbered(table.column(ROW_ID).to_numpy())
     skipped = {
-        name: [at for at, old in enumerate(origin) if old in positions]
-        for name, positions in ((name, set(positions)) for name, positions in before.skipped.items())
+        name: np.flatnonzero(np.isin(keys.index, before.keys.take(positions).index)).tolist()
+        for name, positions in before.skipped.items()
         if name in schema.names
     }
     columns = {field.name: table.column(field.name).combine_chunks().cast(field.type) for field in schema}

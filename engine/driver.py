@@ -187,12 +187,14 @@ class Driver:
         first = self.error is None
         if first:
             self.error = error
+            self.access.send_no_more()
             self._handle(Drain())
         if first or grace is not None:
             self._later(self.settings.shutdown_grace if grace is None else grace, self._cancel_all)
 
     async def aclose(self) -> None:
-        """Cancel and await whatever is left. Nothing of the driver runs afterwards."""
+        """Cancel and await whatever is left. Nothing of the driver runs afterwards. Where the last answers cannot be
+        put on disk, `error` says so."""
         if self._ticker is not None:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
@@ -204,7 +206,10 @@ class Driver:
         self._timers.clear()
         for port in self.access.ports.values():
             port.limiter.watchers.discard(self._wake)
-        self.access.journal.commit()
+        try:
+            self.access.commit()
+        except DatagenError as error:
+            self.error = self.error or error
 
     def statistics(self) -> DriverStatistics:
         """A snapshot."""
@@ -281,7 +286,7 @@ class Driver:
     def _pump(self) -> None:
         self._pump_due = False
         try:
-            self.access.journal.commit()
+            self.access.commit()
         except DatagenError as error:
             self.stop(error, grace=0.0)
             return
@@ -364,15 +369,20 @@ class Driver:
             else:
                 work = Cell(node.name, cell.row_group, group.keys[cell.row], tries.calls - 1, inputs, models)
                 values = await node.generator.generate(work)  # type: ignore[union-attr]
+                models.raise_if_cut_short()
                 group.set_cell(node, cell.row, _fitted(node, values))
                 self._observe(node, None)
                 event, status = CellDone(cell), "done"
         except (ModelError, CellError) as error:
-            event, status = self._failed(cell, node, group, error, tries)
+            if not models.cut_short:
+                event, status = self._failed(cell, node, group, error, tries)
         except asyncio.CancelledError:
             pass  # only the driver cancels: the cell's fate is the scheduler's to say
+        except DatagenError as error:
+            self._fail(cell.row_group, error)
         except Exception as error:  # noqa: BLE001 - boundary: a bug ends the run, and is never only logged
-            self._fail(cell.row_group, _bug(error, node, cell.row_group))
+            if not models.cut_short:
+                self._fail(cell.row_group, _bug(error, node, cell.row_group))
         models.close()
         if node.resource in self._places:
             self._places[node.resource].in_flight -= 1
@@ -628,7 +638,8 @@ def _batch(node: ColumnNode, group: RowGroup, rows: list[int], graph: ColumnGrap
     take = None if len(rows) == group.rows else pa.array(rows, type=pa.int64())
     arrays = {name: group.array(name, types.get(name)) for name in node.inputs}
     columns = arrays if take is None else {name: array.take(take) for name, array in arrays.items()}
-    return Batch(group.index, [group.keys[row] for row in rows], columns)
+    keys = group.keys if take is None else group.keys.take(rows)
+    return Batch(group.index, keys, columns)
 
 
 def _take_column(

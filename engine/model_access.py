@@ -29,7 +29,7 @@ from prefect_datagen.engine.outcomes import ModelUsage
 
 
 class AnswerJournal(Protocol):
-    """Accepted answers by key. Used on one thread; a `put` lasts from the next `commit`."""
+    """Accepted answers by key, and what they cost. Used on one thread; what is put lasts from the next `commit`."""
 
     def get(self, key: bytes) -> bytes | None:
         """The answer, or None."""
@@ -37,6 +37,10 @@ class AnswerJournal(Protocol):
 
     def put(self, key: bytes, answer: bytes) -> None:
         """Remember an answer."""
+        ...
+
+    def put_usage(self, usage: bytes) -> None:
+        """Remember what the run spent so far, in the place of what was put before."""
         ...
 
     def commit(self) -> None:
@@ -52,6 +56,9 @@ class NoJournal:
         return None
 
     def put(self, key: bytes, answer: bytes) -> None:
+        """Forgotten at once."""
+
+    def put_usage(self, usage: bytes) -> None:
         """Forgotten at once."""
 
     def commit(self) -> None:
@@ -242,6 +249,7 @@ class CellModels:
         self._attempt = attempt
         self._steps = 0
         self.record = CallRecord()
+        self.cut_short = False
 
     async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
         """One call, or the answer that an earlier one paid for."""
@@ -255,13 +263,32 @@ class CellModels:
             for counter in counters:
                 counter.replayed += 1
             return ChatAnswer(**orjson.loads(known))
-        if self._reserved == alias:
-            self._reserved = None
-        else:
-            await self._access.wait_for_slot(port)
-        answer = await self._call(port, request, counters)
+        await self._take_slot(alias, port)
+        try:
+            answer = await self._call(port, request, counters)
+        finally:
+            self._access.usage_changed = True
         self._access.journal.put(key, orjson.dumps(answer))
         return answer
+
+    async def _take_slot(self, alias: str, port: ModelPort) -> None:
+        if self._reserved == alias and not self._access.draining:
+            self._reserved = None
+            return
+        try:
+            await self._access.wait_for_slot(port)
+        except asyncio.CancelledError:
+            self.cut_short = True
+            raise
+
+    def raise_if_cut_short(self) -> None:
+        """End the cell where the run ended before one of its calls was sent, whatever user code made of that.
+
+        Raises:
+            CancelledError: it did.
+        """
+        if self.cut_short:
+            raise asyncio.CancelledError
 
     async def _call(self, port: ModelPort, request: ChatRequest, counters: tuple[UsageCounter, ...]) -> ChatAnswer:
         self.record.calls += 1
@@ -314,6 +341,8 @@ class ModelAccess:
         self.clock = clock
         self.wake: Callable[[], None] = lambda: None
         self.budget_exceeded: Callable[[EarlyShutdownError], None] = lambda error: None
+        self.usage_changed = False
+        self.draining = False
 
     def port(self, alias: str) -> ModelPort:
         """The port of an alias.
@@ -330,7 +359,13 @@ class ModelAccess:
             ) from None
 
     async def wait_for_slot(self, port: ModelPort) -> None:
-        """Wait until the driver hands this caller a slot, already reserved. After cancellation none is held."""
+        """Wait until the driver hands this caller a slot, already reserved. After cancellation none is held.
+
+        Raises:
+            CancelledError: the waiting was cancelled, or no call is sent any more.
+        """
+        if self.draining:
+            raise asyncio.CancelledError
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         port.waiters.append(waiter)
         self.wake()
@@ -341,12 +376,31 @@ class ModelAccess:
                 port.give_back()
             raise
 
+    def send_no_more(self) -> None:
+        """The run is ending: calls that wait for a slot, or ask for one later, are cancelled; those in flight are not."""
+        self.draining = True
+        for port in self.ports.values():
+            for waiter in port.waiters:
+                waiter.cancel()
+            port.waiters.clear()
+
     def spent(self, tokens: int, cost: float) -> None:
         """An answer was paid for; ends the run where a budget is used up."""
         self.budget.spend(tokens, cost)
         exceeded = self.budget.exceeded()
         if exceeded is not None:
             self.budget_exceeded(EarlyShutdownError(exceeded, cause="budget"))
+
+    def commit(self) -> None:
+        """Put on disk what was answered since the last time, and what was spent, in one.
+
+        Raises:
+            SinkError: the journal cannot be written.
+        """
+        if self.usage_changed:
+            self.journal.put_usage(orjson.dumps({alias: port.usage for alias, port in self.ports.items()}))
+            self.usage_changed = False
+        self.journal.commit()
 
     def usage(self) -> dict[str, ModelUsage]:
         """What this process spent in this run, by alias."""

@@ -13,12 +13,14 @@ free slot of a resource.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, overload
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
 from prefect_datagen.engine.errors import CellError
@@ -42,15 +44,58 @@ class RowKey(NamedTuple):
     copy: int = 0
 
 
-def number_copies(indices: Iterable[int]) -> list[RowKey]:
-    """Identities of rows that come from these dataset rows, in order; the n-th row of one index is copy n."""
-    seen: dict[int, int] = {}
-    keys = []
-    for index in indices:
-        copy = seen.get(index, 0)
-        seen[index] = copy + 1
-        keys.append(RowKey(index, copy))
-    return keys
+class RowKeys(Sequence[RowKey]):
+    """The identities of the rows of a row group, in order. Held as two arrays: an object per row would cost more than
+    sampling it.
+
+    Attributes:
+        index: row of the dataset, int64, shape `(n,)`.
+        copy: which copy of it, int64, shape `(n,)`.
+    """
+
+    __slots__ = ("copy", "index")
+
+    def __init__(self, index: NDArray[np.int64], copy: NDArray[np.int64]) -> None:
+        self.index: NDArray[np.int64] = index  # type: ignore[assignment]
+        self.copy = copy
+
+    @classmethod
+    def consecutive(cls, start: int, rows: int) -> RowKeys:
+        """Rows `start` to `start + rows`, each once."""
+        return cls(np.arange(start, start + rows, dtype=np.int64), np.zeros(rows, dtype=np.int64))
+
+    @classmethod
+    def numbered(cls, index: NDArray[np.int64]) -> RowKeys:
+        """Rows that come from these dataset rows, in order; the n-th row of one index is copy n."""
+        copy = np.zeros(len(index), dtype=np.int64)
+        if not (np.diff(index) > 0).all():
+            seen: dict[int, int] = {}
+            for at, row in enumerate(index.tolist()):
+                copy[at] = seen.get(row, 0)
+                seen[row] = seen.get(row, 0) + 1
+        return cls(index, copy)
+
+    def take(self, positions: Sequence[int] | NDArray[np.int64]) -> RowKeys:
+        """The keys at these positions."""
+        at = np.asarray(positions, dtype=np.int64)
+        return RowKeys(self.index[at], self.copy[at])
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @overload
+    def __getitem__(self, at: int) -> RowKey: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> RowKeys: ...
+
+    def __getitem__(self, at: int | slice) -> RowKey | RowKeys:
+        if isinstance(at, slice):
+            return RowKeys(self.index[at], self.copy[at])
+        return RowKey(int(self.index[at]), int(self.copy[at]))
+
+    def __repr__(self) -> str:
+        return f"RowKeys({list(self)!r})"
 
 
 class Models(Protocol):

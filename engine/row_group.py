@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from prefect_datagen.engine.errors import CellError, ErrorKind, InternalError, ModelError
 from prefect_datagen.engine.model_access import UsageCounter
-from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKey, Strategy, number_copies
+from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
 
 
@@ -73,12 +73,12 @@ class RowGroup:
         self,
         index: int,
         *,
-        keys: Sequence[RowKey],
+        keys: RowKeys,
         columns: Mapping[str, pa.Array],
         skipped: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.index = index
-        self.keys = list(keys)
+        self.keys = keys
         self.skipped: dict[str, Sequence[int]] = dict(skipped or {})
         self.failures: dict[int, Failure] = {}
         self.usage: dict[str, UsageCounter] = {}
@@ -178,7 +178,10 @@ class RowGroup:
         self._readers = {}
         self.failures = {len(parents) + at: self.failures[old] for at, old in enumerate(rejected)}
         self.skipped = {name: _follow(positions, kept) for name, positions in self.skipped.items()}
-        self.keys = number_copies(self.keys[old].index for old in parents) + [self.keys[old] for old in rejected]
+        renumbered, lost = RowKeys.numbered(self.keys.take(parents).index), self.keys.take(rejected)
+        self.keys = RowKeys(
+            np.concatenate([renumbered.index, lost.index]), np.concatenate([renumbered.copy, lost.copy])
+        )
         for name, type_ in zip(node.produces, node.types, strict=True):
             padding = pa.nulls(len(rejected), type_)
             self._arrays[name] = pa.concat_arrays([made.arrays[name].cast(type_), padding])
@@ -203,9 +206,9 @@ class RowGroup:
         )
         return table.take(self.live()) if self.failures else table
 
-    def live_keys(self) -> list[RowKey]:
+    def live_keys(self) -> RowKeys:
         """Identity of the live rows, in order."""
-        return [key for row, key in enumerate(self.keys) if row not in self.failures]
+        return self.keys.take(self.live().to_numpy()) if self.failures else self.keys
 
     def rejected_rows(self) -> list[RejectedRow]:
         """A record of every rejected row with the values it had."""

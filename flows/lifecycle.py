@@ -7,13 +7,15 @@ load ─► decide (start, continue, repair, set aside) ─► open the sink (it
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from prefect import State
+from prefect.exceptions import TerminationSignal
+from prefect.runtime import deployment
 from prefect.states import Cancelled, Completed
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -26,8 +28,8 @@ from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.preparation import Preparation, fingerprint, prepare, repairable_row_groups
 from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig
-from prefect_datagen.engine.errors import DatagenError, RunInterruptedError
-from prefect_datagen.engine.outcomes import DatasetMetadata, Verdict
+from prefect_datagen.engine.errors import DatagenError, RunInterruptedError, SinkError
+from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
@@ -152,22 +154,23 @@ class _Run:
                 on_progress=on_progress,
             )
             interruption = self._make_rows(controller)
-            metadata = make_metadata(
-                ticket=self.ticket,
-                plan=self.plan,
-                outcomes=controller.outcomes,
-                error=controller.error,
-                checks=controller.check_results(final=controller.error is None),
-                schema=self.blueprint.final_schema,
-                usage=runtime.usage(),
-                estimate=self.estimate,
-                started_at=self.started_at,
-            )
+            usage = self._usage(controller)
+        metadata = make_metadata(
+            ticket=self.ticket,
+            plan=self.plan,
+            outcomes=controller.outcomes,
+            error=controller.error,
+            checks=controller.check_results(final=controller.error is None),
+            schema=self.blueprint.final_schema,
+            usage=usage,
+            estimate=self.estimate,
+            started_at=self.started_at,
+        )
         error = self._write(metadata, controller.error)
         artifact.close()
         show_outcomes(metadata, list(controller.outcomes.values()), location=self.store.location)
         run_log().info("%s: %s", metadata.status.value, summary(metadata))
-        if interruption is not None and not isinstance(interruption, KeyboardInterrupt):
+        if interruption is not None and not _is_ours(interruption):
             raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
         return Finished(metadata, error)
 
@@ -186,8 +189,19 @@ class _Run:
         except DatagenError as error:
             controller.stop(error)
         except BaseException as interruption:  # noqa: BLE001 - raised again once the verdict is written
+            controller.interrupt(interruption)
             return interruption
         return None
+
+    def _usage(self, controller: Controller) -> Mapping[str, ModelUsage]:
+        """End the engine and take its account; answers that it could not store are an error of the run."""
+        runtime = controller.runtime
+        controller.error = controller.error or runtime.finish()
+        try:
+            return runtime.usage()
+        except SinkError as error:
+            controller.error = controller.error or error
+            return runtime.driver.access.usage()
 
     def _write(self, metadata: DatasetMetadata, error: DatagenError | None) -> DatagenError | None:
         """Write the verdict; the first error is what the user must see, and a full disk explains the second by itself."""
@@ -207,13 +221,13 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
             run_log().warning("differs from the dataset in %s: %s", store.location, difference)
         run_log().warning("the dataset in %s is set aside; nothing is deleted", store.location)
         store.supersede(with_journal=course is Course.RENEW)
+    before = store.metadata()
+    if before is not None:  # of a dataset that is extended or repaired: it is not what it says until this run is over
+        store.write_metadata(before.model_copy(update={"status": Verdict.BUILDING}))
     if course is Course.REPAIR:
         for index in repairable_row_groups(store, store.committed()):
             store.discard(index)
     store.write_config(blueprint.config.to_yaml())
-    before = store.metadata()
-    if before is not None:  # of a dataset that is extended or repaired: it is not what it says until this run is over
-        store.write_metadata(before.model_copy(update={"status": Verdict.BUILDING}))
     if course not in (Course.CONTINUE, Course.REPAIR):
         store.write_run(
             RunRecord(
@@ -225,6 +239,16 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
                 created_at=datetime.now(UTC),
             )
         )
+
+
+def _is_ours(interruption: BaseException) -> bool:
+    """Whether the run ends as Cancelled by its own word: Ctrl-C, or SIGTERM where no runner of Prefect sent it.
+
+    A deployment's SIGTERM may mean cancelling, rescheduling or eviction: Prefect knows, and sets the state.
+    """
+    if isinstance(interruption, TerminationSignal):
+        return deployment.id is None
+    return isinstance(interruption, KeyboardInterrupt)
 
 
 def _say(plan: Plan, location: str) -> None:

@@ -10,6 +10,7 @@ the grace period, every admitted row group ends as completed or aborted, and onl
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections import Counter
@@ -32,6 +33,9 @@ from prefect_datagen.tasks.runtime import Runtime
 INTERRUPT_GRACE = 5.0
 """Seconds that calls in flight may take to come back when a run is interrupted: it must end within ten."""
 
+MOST_DRAINING = 8.0
+"""Seconds after which an interrupted run waits no longer for row groups whose user code does not return."""
+
 MOST_CACHED_SHOWN = 100
 """Committed row groups that a resume shows as Cached task runs; each costs some milliseconds here and on the server."""
 
@@ -51,31 +55,34 @@ class Controller:
     error: DatagenError | None = None
     outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
     _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture]] = field(default_factory=queue.SimpleQueue)
-    _in_flight: int = 0
+    _admitted: dict[int, RowGroupPlan] = field(default_factory=dict)
     _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
 
     def run(self) -> None:
-        """Make every row group of the plan that is to do. When this returns or raises, none of them is running.
+        """Make every row group of the plan that is to do. When this returns, none of them is running.
 
         Raises:
-            KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set.
+            KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set. Only user code that does
+                not return within `MOST_DRAINING` may still run; what it makes is not committed.
         """
         self._reuse()
         left = list(reversed(self.plan.todo))
         self._report()
         try:
-            while self._in_flight or (left and self.error is None):
+            while self._admitted or (left and self.error is None):
                 self._admit(left)
                 self._wait_for_one()
         except BaseException as interruption:
-            self.stop(_interrupted(interruption), grace=INTERRUPT_GRACE)
+            self.interrupt(interruption)
             self._drain()
             raise
         finally:
+            for index in self._admitted:
+                self._end_aborted(index, "it did not end in time when the run was told to")
             for plan in reversed(left):
-                self._end(RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message="never started"))
+                self._end_aborted(plan.index, "never started")
             self._report()
 
     def _reuse(self) -> None:
@@ -91,6 +98,10 @@ class Controller:
         if self.error is None:
             self.error = error
         self.runtime.stop(error, grace=grace)
+
+    def interrupt(self, cause: BaseException) -> None:
+        """End the run because somebody told it to, quickly."""
+        self.stop(_interrupted(cause), grace=INTERRUPT_GRACE)
 
     def check_results(self, *, final: bool) -> list[CheckResult]:
         """The verdict of every quality gate on the rows so far."""
@@ -111,11 +122,11 @@ class Controller:
                 )
 
     def _admit(self, left: list[RowGroupPlan]) -> None:
-        free = self.runtime.ticket.run.max_concurrent_row_groups - self._in_flight
+        free = self.runtime.ticket.run.max_concurrent_row_groups - len(self._admitted)
         if self.error is not None or not left or free <= 0:
             return
         plans = [left.pop() for _ in range(min(free, len(left)))]
-        self._in_flight += len(plans)
+        self._admitted |= {plan.index: plan for plan in plans}
         for plan, future in self._map(plans):
             future.add_done_callback(partial(self._note_end, plan))
 
@@ -134,14 +145,14 @@ class Controller:
     def _note_end(self, plan: RowGroupPlan, future: RowGroupFuture) -> None:
         self._ended.put((plan, future))
 
-    def _wait_for_one(self) -> None:
-        """Take one ended row group, if one ends within the progress interval; report in any case."""
+    def _wait_for_one(self, *, at_most: float = math.inf) -> None:
+        """Take one ended row group, if one ends within the progress interval and `at_most` seconds; report in any case."""
         try:
-            plan, future = self._ended.get(timeout=self.runtime.ticket.run.progress_interval)
+            plan, future = self._ended.get(timeout=min(at_most, self.runtime.ticket.run.progress_interval))
         except queue.Empty:
             self._report()
             return
-        self._in_flight -= 1
+        del self._admitted[plan.index]
         future.wait()
         self._end(self._outcome(plan, future.state))
         self.judge(final=False)
@@ -151,9 +162,10 @@ class Controller:
         self._report()
 
     def _drain(self) -> None:
-        """Wait for the row groups that were admitted. Further interruptions end this at once."""
-        while self._in_flight:
-            self._wait_for_one()
+        """Wait for the row groups that were admitted, within reason. Further interruptions end this at once."""
+        give_up = time.monotonic() + MOST_DRAINING
+        while self._admitted and time.monotonic() < give_up:
+            self._wait_for_one(at_most=max(0.0, give_up - time.monotonic()))
 
     def _outcome(self, plan: RowGroupPlan, state: State[Any]) -> RowGroupOutcome:
         if state.is_cancelled():
@@ -172,6 +184,9 @@ class Controller:
             error_type=type(error).__name__,
             message=error.message,
         )
+
+    def _end_aborted(self, index: int, why: str) -> None:
+        self._end(RowGroupOutcome(index=index, outcome=Outcome.ABORTED, message=why))
 
     def _end(self, outcome: RowGroupOutcome) -> None:
         self.outcomes[outcome.index] = outcome

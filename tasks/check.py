@@ -39,5 +39,6 @@ def check(work: RowGroupWork, label: str) -> None:
                 values=values,
             )
         )
-    work.keys = [key for row, key in enumerate(work.keys) if row not in lost]
-    work.table = work.table.filter(pa.array([row not in lost for row in range(work.table.num_rows)]))
+    kept = [row for row in range(work.table.num_rows) if row not in lost]
+    work.keys = work.keys.take(kept)
+    work.table = work.table.take(pa.array(kept, pa.int64()))

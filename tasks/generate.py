@@ -13,7 +13,11 @@ from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
 
 @task(name="generate", task_run_name="rg-{label}/generate", cache_policy=NO_CACHE, persist_result=False)
 def generate(work: RowGroupWork, label: str) -> State[None] | None:
-    """Run the engine over `work.rows`. Leaves `work.group`, `work.table` and `work.keys`; Cancelled where the run ended meanwhile."""
+    """Run the engine over `work.rows`. Leaves `work.group`, `work.table` and `work.keys`.
+
+    Returns:
+        Cancelled where the run ended meanwhile.
+    """
     rows, runtime = work.rows, work.runtime
     group = RowGroup(work.plan.index, keys=rows.keys, columns=rows.columns, skipped=rows.skipped)
     work.group = group

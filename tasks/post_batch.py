@@ -6,7 +6,7 @@ import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from prefect_datagen.engine.node import number_copies
+from prefect_datagen.engine.node import RowKeys
 from prefect_datagen.processors import ROW_ID, Stage, run_processors
 from prefect_datagen.tasks.work import RowGroupWork
 
@@ -16,11 +16,11 @@ def post_batch(work: RowGroupWork, label: str) -> None:
     """Run the post-batch processors over `work.table`; rows that they remove are filtered, not rejected."""
     blueprint = work.runtime.blueprint
     before = work.table.num_rows
-    named = work.table.append_column(ROW_ID, pa.array([key.index for key in work.keys], pa.int64()))
+    named = work.table.append_column(ROW_ID, pa.array(work.keys.index))
     processed = run_processors(
         blueprint.processors(Stage.POST_BATCH), named, stage=Stage.POST_BATCH, row_group=work.plan.index
     )
-    work.keys = number_copies(processed.table.column(ROW_ID).to_pylist())
+    work.keys = RowKeys.numbered(processed.table.column(ROW_ID).to_numpy())
     work.table = processed.table.select(blueprint.schema.names)
     removed = before - work.table.num_rows
     if removed >= 0:

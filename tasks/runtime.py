@@ -10,9 +10,10 @@ import atexit
 import hashlib
 import os
 import threading
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import orjson
@@ -22,7 +23,7 @@ from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.engine import loop_thread
 from prefect_datagen.engine.chat import ChatClient
 from prefect_datagen.engine.driver import Driver, DriverSettings
-from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.engine.errors import DatagenError, SinkError
 from prefect_datagen.engine.model_access import (
     AnswerJournal,
     LimiterRegistry,
@@ -32,7 +33,7 @@ from prefect_datagen.engine.model_access import (
     RunBudget,
     make_ports,
 )
-from prefect_datagen.engine.outcomes import ModelUsage, RowGroupManifest
+from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.models.clients import make_clients
 from prefect_datagen.models.config import ModelProvider
@@ -70,6 +71,7 @@ class Runtime:
         )
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
         self.journal = open_journal(ticket, store)
+        self._spent_beside = self._beside_ledger(store.metadata())
         providers = providers_of(ticket)
         self._sent_along = {
             provider.name: orjson.dumps(provider.extra_body, option=orjson.OPT_SORT_KEYS).decode()
@@ -120,26 +122,59 @@ class Runtime:
         )
 
     def usage(self) -> dict[str, ModelUsage]:
-        """What this process spent in this run, by model alias."""
-        return self.driver.access.usage()
+        """What the dataset cost so far, by model alias: this run and all before it, those that were killed included.
+
+        A run without a journal is known by the verdict that it left; one that was killed then left none.
+
+        Raises:
+            SinkError: the journal cannot be read.
+        """
+        return add_usage([self._spent_beside, *self._other_runs(), self.driver.access.usage()])
+
+    def _other_runs(self) -> list[dict[str, ModelUsage]]:
+        records = self.journal.usage() if isinstance(self.journal, Journal) else []
+        return [{alias: ModelUsage(**used) for alias, used in orjson.loads(record).items()} for record in records]
+
+    def _beside_ledger(self, before: DatasetMetadata | None) -> dict[str, ModelUsage]:
+        """What the last verdict knows and the ledger does not: what runs without a journal spent."""
+        if before is None or before.fingerprint != self.ticket.fingerprint:
+            return {}
+        known = add_usage(self._other_runs())
+        return {alias: _excess(spent, known.get(alias, ModelUsage())) for alias, spent in before.usage.items()}
 
     def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
         """End the run early: no stage starts any more, the engine drains. Returns at once; any thread may call it."""
         self.stopping.set()
         loop_thread.event_loop().call_soon_threadsafe(lambda: self.driver.stop(error, grace=grace))
 
-    def close(self) -> None:
-        """Cancel and await what is left, and let go of everything but the store. May be called twice."""
-        self.stopping.set()
-        loop_thread.run(self._close())
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def finish(self) -> DatagenError | None:
+        """Cancel and await what is left in the engine; nothing of it changes any more. May be called twice.
 
-    async def _close(self) -> None:
-        await self.driver.aclose()
+        Returns:
+            Why the engine ended early, where it did; that the last answers cannot be stored is a reason, too.
+        """
+        self.stopping.set()
+        loop_thread.run(self.driver.aclose())
+        return self.driver.error
+
+    def close(self) -> None:
+        """`finish`, and let go of everything but the store. May be called twice."""
+        self.finish()
+        loop_thread.run(self._close_clients())
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        if isinstance(self.journal, Journal):
+            with suppress(SinkError):  # what it cannot take now it could not take in `finish`, which told
+                self.journal.close()
+
+    async def _close_clients(self) -> None:
         for client in self._clients.values():
             await client.aclose()
-        if isinstance(self.journal, Journal):
-            self.journal.close()
+
+
+def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:
+    """By how much `spent` is more than `known`, count by count."""
+    more = {name: getattr(spent, name) - getattr(known, name) for name in ModelUsage.model_fields}
+    return ModelUsage(**{name: max(0, count) for name, count in more.items()})
 
 
 def providers_of(ticket: RunTicket) -> list[ModelProvider]:
@@ -168,10 +203,12 @@ def open_journal(ticket: RunTicket, store: RowGroupStore) -> AnswerJournal:
     if not ticket.run.journal:
         return NoJournal()
     if store.local_path is not None:
-        return Journal.open(store.local_path / layout.JOURNAL)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-datagen" / "journals"
-    cache.mkdir(parents=True, exist_ok=True)
-    return Journal.open(cache / f"{hashlib.blake2b(store.location.encode(), digest_size=12).hexdigest()}.sqlite")
+        place = store.local_path / layout.JOURNAL
+    else:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-datagen" / "journals"
+        place = cache / f"{hashlib.blake2b(store.location.encode(), digest_size=12).hexdigest()}.sqlite"
+    # Each process of a run has a line of its own in the ledger.
+    return Journal.open(place, run=f"{ticket.run_id}/{uuid.uuid4().hex}", fingerprint=ticket.fingerprint)
 
 
 _runtimes: dict[str, Runtime] = {}

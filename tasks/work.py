@@ -22,7 +22,7 @@ from prefect import Task
 from prefect_datagen.config.blueprint import SeedRows
 from prefect_datagen.config.plan import RowGroupPlan
 from prefect_datagen.engine.errors import DatagenError, InternalError
-from prefect_datagen.engine.node import RowKey
+from prefect_datagen.engine.node import RowKeys
 from prefect_datagen.engine.outcomes import CheckTally, RejectedRow, RowGroupManifest
 from prefect_datagen.engine.row_group import RowGroup
 from prefect_datagen.tasks.runtime import Runtime
@@ -48,8 +48,13 @@ class RowGroupWork:
         self.rows: SeedRows
         self.group: RowGroup
         self.table: pa.Table
-        self.keys: list[RowKey]
+        self.keys: RowKeys
         self.manifest: RowGroupManifest
+
+    @property
+    def is_generated(self) -> bool:
+        """Whether all cells are made, and paid for: the row group is committed then, even where the run is ending."""
+        return hasattr(self, "table")
 
     def run(self, stage: Task[[RowGroupWork, str], Any]) -> None:
         """Run one stage: as a task run of its own, or as a plain call where the run says so.
@@ -58,7 +63,7 @@ class RowGroupWork:
             RowGroupAbortedError: the run is ending.
             DatagenError: the stage failed; the error names stage and row group.
         """
-        if self.runtime.stopping.is_set():
+        if self.runtime.stopping.is_set() and not self.is_generated:
             raise RowGroupAbortedError(stage.name)
         started = time.perf_counter()
         try:

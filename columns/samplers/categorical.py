@@ -131,6 +131,7 @@ class SubcategorySamplerParams(SamplerParams):
         if pa.types.is_dictionary(parent.type):
             parent = parent.dictionary_decode()
         kind = kind_of(parent.type)
+        keys: list[Any]
         if kind is Kind.NUMBER:
             parent, keys = parent.cast(pa.float64()), [_number(key) for key in self.values]
         elif kind is Kind.TRUTH:

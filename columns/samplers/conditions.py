@@ -52,9 +52,18 @@ _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: _remainder,
 }
 
-_LEAVES = (ast.Name, ast.Constant, ast.Load)
-_BRANCHES = (ast.BoolOp, ast.UnaryOp, ast.Compare, ast.BinOp, ast.List, ast.Tuple, ast.Attribute, ast.Subscript)
-_OPERATORS = (
+_LEAVES: tuple[type[ast.AST], ...] = (ast.Name, ast.Constant, ast.Load)
+_BRANCHES: tuple[type[ast.AST], ...] = (
+    ast.BoolOp,
+    ast.UnaryOp,
+    ast.Compare,
+    ast.BinOp,
+    ast.List,
+    ast.Tuple,
+    ast.Attribute,
+    ast.Subscript,
+)
+_OPERATORS: tuple[type[ast.AST], ...] = (
     *(ast.And, ast.Or, ast.Not, ast.USub, ast.UAdd, ast.In, ast.NotIn, ast.Is, ast.IsNot),
     *_COMPARISONS,
     *_ARITHMETIC,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -78,5 +79,5 @@ def _formatted(times: pa.Array, pattern: str) -> pa.Array:
     return texts.take(distinct.indices)
 
 
-def _each(array: pa.Array, text: Callable[[object], str]) -> pa.Array:
+def _each(array: pa.Array, text: Callable[[Any], str]) -> pa.Array:
     return pa.array([None if value is None else text(value) for value in array.to_pylist()], pa.string())

@@ -22,7 +22,7 @@ from prefect_datagen.engine.model_access import (
     RunBudget,
     make_ports,
 )
-from prefect_datagen.engine.node import INLINE, Batch, Cell, ColumnNode, FullColumn, RowKey, SkipRule, Strategy
+from prefect_datagen.engine.node import INLINE, Batch, Cell, ColumnNode, FullColumn, RowKeys, SkipRule, Strategy
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.engine.row_group import RowGroup
 from tests.engine.fake_model import FakeModel
@@ -84,8 +84,8 @@ def whole(name: str, *inputs: str, function: Callable[[Batch], FullColumn], allo
 def row_group(index: int, rows: int, *, start: int | None = None) -> RowGroup:
     """A row group whose only source column `s` holds the row's number as text."""
     first = index * rows if start is None else start
-    keys = [RowKey(first + at) for at in range(rows)]
-    return RowGroup(index, keys=keys, columns={"s": pa.array([str(key.index) for key in keys], pa.string())})
+    names = [str(first + at) for at in range(rows)]
+    return RowGroup(index, keys=RowKeys.consecutive(first, rows), columns={"s": pa.array(names, pa.string())})
 
 
 @dataclass

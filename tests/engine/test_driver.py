@@ -309,7 +309,7 @@ def test_a_declared_resize_deals_rows_anew_and_keeps_their_provenance() -> None:
     _, ends = run.run(group)
     assert ends == [True]
     assert group.requested == 4
-    assert group.keys == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert list(group.keys) == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert [row["a"] for row in rows_of(group, "a")] == ["<a:0,0>", "<a:0,1>", "<a:1,2>", "<a:1,3>"]
 
 
