@@ -101,7 +101,7 @@ class Controller:
 
     def interrupt(self, cause: BaseException) -> None:
         """End the run because somebody told it to, quickly."""
-        self.stop(_interrupted(cause), grace=INTERRUPT_GRACE)
+        self.stop(interrupted(cause), grace=INTERRUPT_GRACE)
 
     def check_results(self, *, final: bool) -> list[CheckResult]:
         """The verdict of every quality gate on the rows so far."""
@@ -249,7 +249,8 @@ def _as_error(result: object, plan: RowGroupPlan, state: State[Any]) -> DatagenE
     return error
 
 
-def _interrupted(cause: BaseException) -> DatagenError:
+def interrupted(cause: BaseException) -> DatagenError:
+    """The error of a run that was told to end by `cause`, such as a `KeyboardInterrupt`."""
     if isinstance(cause, DatagenError):
         return cause
     name = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM"}.get(
