@@ -228,6 +228,14 @@ def opened(runtime: Runtime) -> Iterator[Runtime]:
         runtime.close()
 
 
+def stop_runs(error: DatagenError, *, grace: float | None = None) -> None:
+    """End every run of this process early, as `Runtime.stop` ends one. For runs in other threads than the main one."""
+    with _lock:
+        runtimes = list(_runtimes.values())
+    for runtime in runtimes:
+        runtime.stop(error, grace=grace)
+
+
 def runtime_for(ticket: RunTicket) -> Runtime:
     """The runtime of a run in this process, opened on first use."""
     with _lock:
