@@ -6,6 +6,10 @@ process loses nothing that was committed; a machine that loses power may lose th
 The journal belongs to one event-loop thread. Answers wait in memory until `commit`, which the driver calls once per
 tick of its loop, and which puts them all into one transaction.
 
+Beside them stands the *ledger*: what each run spent so far, written in the same transaction as the answers that it was
+spent for. So what a dataset cost is known after a kill as well as its answers are. It is one row a run, replaced each
+time: 12 µs a commit (28 µs without it for one answer, 92 µs for eight).
+
 Checkpoints (copying the log into the main file, with its flushes of 5 to 100 ms) are made by a thread of its own with a
 connection of its own. They are passive, so they never make the loop wait. Under an uninterrupted stream of answers they
 never get to the end of the log either, and it would grow for ever; so SQLite's automatic checkpoint stays on at
@@ -30,11 +34,12 @@ from prefect_datagen.engine.errors import SinkError
 from prefect_datagen.storage.files import sink_errors
 
 _APPLICATION_ID = 0x44475A4A
-_VERSION = 1
+_VERSION = 2
 _BUSY_SECONDS = 10.0
 _LOG_PAGES = 16_384  # of 4 KiB: 64 MiB
 _CHECKPOINT_EVERY = 8 << 20  # bytes of answers and pages written, estimated
 _PAGES_PER_ANSWER = 3 << 12
+_PAGES_PER_USAGE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +64,13 @@ class JournalStatistics:
 class Journal:
     """The engine's `AnswerJournal` in a SQLite file. Every method is called from one thread at a time."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, run: str, fingerprint: str) -> None:
         """Use `Journal.open`."""
         self._path = path
         self._connection = connection
+        self._run = run
+        self._fingerprint = fingerprint
+        self._usage: bytes | None = None
         self._pending: dict[bytes, bytes] = {}
         self._statistics = dict.fromkeys(("stored", "hits", "misses", "commits"), 0)
         self._written = 0
@@ -70,8 +78,13 @@ class Journal:
         self._is_open = True
 
     @classmethod
-    def open(cls, path: str | Path) -> Journal:
+    def open(cls, path: str | Path, *, run: str = "", fingerprint: str = "") -> Journal:
         """Open a journal, or begin one. What a killed process committed is there.
+
+        Args:
+            path: the SQLite file.
+            run: who spends, for the ledger: one name for each process of each run.
+            fingerprint: of the dataset that is built; the runs of one dataset are summed.
 
         Raises:
             SinkError: the file is damaged, is no journal of this package, or cannot be written.
@@ -85,7 +98,7 @@ class Journal:
             except BaseException:
                 connection.close()
                 raise
-        return cls(place, connection)
+        return cls(place, connection, run=run, fingerprint=fingerprint)
 
     def __repr__(self) -> str:
         return f"Journal({str(self._path)!r}, {self.statistics()!r})"
@@ -108,20 +121,37 @@ class Journal:
         """Take an answer; the next `commit` stores it. A later answer replaces an earlier one of the same key."""
         self._pending[key] = answer
 
+    def put_usage(self, usage: bytes) -> None:
+        """Take what this run spent so far; the next `commit` stores it in the place of what it was before."""
+        self._usage = usage
+
+    def usage(self) -> list[bytes]:
+        """What each other run of this dataset spent, as far as it is stored.
+
+        Raises:
+            SinkError: the file cannot be read.
+        """
+        with _journal_errors(self._path):
+            rows = self._connection.execute(
+                "SELECT usage FROM ledger WHERE fingerprint = ? AND run <> ?", (self._fingerprint, self._run)
+            )
+            return [row[0] for row in rows]
+
     def commit(self) -> None:
         """Store what was put since the last time, in one transaction. Free where there is nothing.
 
         Raises:
             SinkError: the disk is full, or refuses. What was put is kept, and stored by the next commit that can.
         """
-        if not self._pending:
+        if not self._pending and self._usage is None:
             return
         with _journal_errors(self._path):
-            self._store(list(self._pending.items()))
+            self._store(list(self._pending.items()), self._usage)
         self._statistics["stored"] += len(self._pending)
         self._statistics["commits"] += 1
-        self._written += sum(len(answer) + _PAGES_PER_ANSWER for answer in self._pending.values())
+        self._written += sum(len(answer) + _PAGES_PER_ANSWER for answer in self._pending.values()) + _PAGES_PER_USAGE
         self._pending.clear()
+        self._usage = None
         if self._written > _CHECKPOINT_EVERY:
             self._written = 0
             self._checkpoints.ask()
@@ -148,14 +178,13 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _store(self, answers: list[tuple[bytes, bytes]]) -> None:
-        statement = "INSERT OR REPLACE INTO answers (key, answer) VALUES (?, ?)"
-        if len(answers) == 1:
-            self._connection.execute(statement, answers[0])
-            return
+    def _store(self, answers: list[tuple[bytes, bytes]], usage: bytes | None) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany(statement, answers)
+            self._connection.executemany("INSERT OR REPLACE INTO answers (key, answer) VALUES (?, ?)", answers)
+            if usage is not None:
+                statement = "INSERT OR REPLACE INTO ledger (run, fingerprint, usage) VALUES (?, ?, ?)"
+                self._connection.execute(statement, (self._run, self._fingerprint, usage))
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite itself rolls back when the disk is full
@@ -224,6 +253,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             PRAGMA application_id = {_APPLICATION_ID};
             PRAGMA user_version = {_VERSION};
             CREATE TABLE IF NOT EXISTS answers (key BLOB PRIMARY KEY, answer BLOB NOT NULL);
+            CREATE TABLE IF NOT EXISTS ledger (run TEXT PRIMARY KEY, fingerprint TEXT NOT NULL, usage BLOB NOT NULL);
             COMMIT;
             """
         )
