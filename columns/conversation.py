@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, Message
 from prefect_datagen.engine.errors import CellError, DatagenError, ErrorKind, ModelError
@@ -88,7 +88,7 @@ def _correction(problem: InvalidAnswerError, answer: ChatAnswer) -> str:
     )
 
 
-def _lost(problem: Any, last: str | None, patience: Patience) -> CellError:
+def _lost(problem: InvalidAnswerError | ModelError | None, last: str | None, patience: Patience) -> CellError:
     tried = f"{patience.restarts + 1} conversation(s) of up to {patience.corrections + 1} answer(s)"
     reason = UNUSABLE if isinstance(problem, ModelError) else "invalid answer"
     return CellError(f"{problem} (after {tried})", reason=reason, answer=last)

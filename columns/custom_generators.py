@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -112,12 +113,10 @@ class CustomCellGenerator:
             ModelError: a model that the function asked failed.
             CellError: reason "custom": the function raised, or returned what cannot be used; the cause is kept.
         """
-        row = {name: value for name, value in cell.inputs.items() if name in self._inputs}
+        row = copy.deepcopy({name: value for name, value in cell.inputs.items() if name in self._inputs})
         models = {alias: CellModel(alias, cell, parameters) for alias, parameters in self._parameters.items()}
         try:
-            result = await (
-                self._call(dict(row), models) if self._call.is_async else self._in_thread(dict(row), models)
-            )
+            result = await (self._call(row, models) if self._call.is_async else self._in_thread(row, models))
         except (ModelError, CellError):
             raise
         except Exception as error:
@@ -218,6 +217,9 @@ class CustomColumnGenerator:
                 raise self._refused(f"returned no usable {name!r}: {error}", row_group) from error
             arrays[name], misfits = fit_values(values, parse_dtype(dtype), partial(_stored, dtype=dtype))
             rejected = {**misfits, **rejected}
+        sizes = {name: len(array) for name, array in arrays.items()}
+        if len(set(sizes.values())) > 1:
+            raise self._refused(f"returned columns of different lengths: {sizes}", row_group)
         return arrays, rejected
 
     def _column(self, result: Any, name: str) -> Any:

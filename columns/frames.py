@@ -46,6 +46,8 @@ def to_values(result: Any) -> list[Any]:
         return [None if _is_missing(value) else value for value in result.tolist()]
     if isinstance(result, (pa.Array, pa.ChunkedArray)):
         return python_values(result.combine_chunks() if isinstance(result, pa.ChunkedArray) else result)
+    if isinstance(result, np.ndarray) and result.dtype.kind in "mM":
+        return to_values(pd.Series(result))  # NumPy itself gives times as plain integers
     if isinstance(result, np.ndarray):
         return result.tolist()  # type: ignore[no-any-return]
     if isinstance(result, (list, tuple)):

@@ -130,6 +130,23 @@ def test_a_row_may_be_returned_whole_with_its_side_columns() -> None:
     assert work.inputs == {"text": "abc"}
 
 
+def test_what_a_function_does_to_its_row_stays_with_it() -> None:
+    def spoil(row: dict[str, Any]) -> str:
+        row["text"]["tags"].append("spoilt")
+        return "done"
+
+    for function in (spoil, ask_nothing):
+        built = node(function)
+        work = cell(built, text={"tags": ["a"]})
+        asyncio.run(built.generator.generate(work))  # type: ignore[union-attr]
+        assert work.inputs == {"text": {"tags": ["a"]}}
+
+
+async def ask_nothing(row: dict[str, Any]) -> str:
+    row["text"]["tags"].clear()
+    return "done"
+
+
 def test_a_function_gets_only_the_columns_that_it_declares() -> None:
     assert make(node(lambda row: sorted(row), dtype="json"), text="a", n=1) == {"made": '["text"]'}
     with pytest.raises(CellError, match=r"KeyError: 'n' \(the function is given the columns it declares: text\)"):
@@ -324,6 +341,14 @@ def test_missing_values_of_pandas_are_missing() -> None:
     assert full(lambda df: values, dtype="float").arrays["made"].to_pylist() == [None, None, None]
 
 
+def test_times_come_through_every_kind_of_array() -> None:
+    moments = [datetime(2024, 1, 1), datetime(2024, 1, 2), None]
+    for kind in (pd.Series, lambda values: np.array(values, dtype="datetime64[ns]"), pa.array, list):
+        made = full(lambda df, kind=kind: kind(moments), dtype="datetime")
+        assert made.arrays["made"].to_pylist() == moments
+        assert made.rejected == {}
+
+
 def test_values_that_do_not_fit_reject_their_rows_only() -> None:
     made = full(lambda df: [1, "2", 3.5], dtype="int")
     assert made.arrays["made"].to_pylist() == [1, None, None]
@@ -355,6 +380,11 @@ def test_a_resize_says_where_each_row_comes_from() -> None:
         (lambda df: df[["text"]], {}, "there is no column 'made' in it; it has text"),
         (lambda df: df["text"], {"side_effect_columns": ["x"]}, "a DataFrame or dict with made, x is wanted"),
         (lambda df: None, {}, "a NoneType is no column of values"),
+        (
+            lambda df: {"made": ["a", "b", "c"], "x": ["a"]},
+            {"side_effect_columns": ["x"]},
+            "columns of different lengths: {'made': 3, 'x': 1}",
+        ),
     ],
 )
 def test_a_result_that_cannot_be_used_ends_the_run(function: Any, fields: dict[str, Any], message: str) -> None:
