@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prefect_datagen.reports.report import Report
+from prefect_datagen.server.comparison import ComparisonSource
 from prefect_datagen.server.dataset import DatasetSnapshot
 from prefect_datagen.server.reports import ReportFile, make_reports
 from prefect_datagen.server.startup import StartupTracker
@@ -21,12 +22,14 @@ class Content:
         base: the one it is compared with.
         report_files: the given reports as they were read.
         reports: all reports by name, over this load's datasets.
+        comparison: answers what differs between the two; None where there is one.
     """
 
     current: DatasetSnapshot
     base: DatasetSnapshot | None
     report_files: tuple[ReportFile, ...]
     reports: Mapping[str, Report]
+    comparison: ComparisonSource | None
 
     @property
     def datasets(self) -> list[DatasetSnapshot]:
@@ -59,4 +62,4 @@ def make_content(
         files = tuple(ReportFile.read(path, previous=known.get(path)) for path in report_paths)
         reports = make_reports(files, [current] if base is None else [current, base])
     tracker.size("reports", len(reports))
-    return Content(current, base, files, reports)
+    return Content(current, base, files, reports, ComparisonSource(base, current) if base is not None else None)

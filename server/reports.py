@@ -15,6 +15,9 @@ from prefect_datagen.reports.spec import DatasetSourceConfig, ReportSpec
 from prefect_datagen.reports.spec_file import load_report
 from prefect_datagen.server.dataset import DatasetSnapshot
 
+AUTOMATIC = "dataset"
+"""Name of the report that every dataset has."""
+
 
 @dataclass(frozen=True)
 class ReportFile:
@@ -66,7 +69,7 @@ def _served(spec: ReportSpec) -> list[str]:
 
 
 def make_reports(files: Sequence[ReportFile], datasets: Sequence[DatasetSnapshot]) -> dict[str, Report]:
-    """All reports by name: the given ones, then the automatic one, called `dataset`.
+    """All reports by name: the given ones, then the automatic one, called `AUTOMATIC`.
 
     Raises:
         ConfigError: two reports have one name, or one of them needs a dataset that is not there.

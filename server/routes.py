@@ -8,6 +8,7 @@
     GET /api/count          how many rows a filter leaves
     GET /api/profile        measures of each column
     GET /api/top            the most frequent values of a column
+    GET /api/diff           what differs between the base and the current dataset
     GET /api/download       a table as a file
     GET /api/statistics     what the server is doing
 
@@ -36,10 +37,13 @@ from prefect_datagen.server.dataset import DatasetSnapshot, DatasetTable
 from prefect_datagen.server.download import CONTENT_TYPES, Download, FileFormat
 from prefect_datagen.server.encode import rows_of
 from prefect_datagen.server.profile import profile_of, profile_query, top_values_query
+from prefect_datagen.server.reports import AUTOMATIC
 from prefect_datagen.server.rows import MAX_PAGE, Selection, select
 from prefect_datagen.server.streams import report_events
 
 router = APIRouter(prefix="/api")
+
+NO_BASE = "the server was started without a dataset to compare with"
 
 
 class Served(Protocol):
@@ -72,7 +76,7 @@ def _dataset(content: ContentNow, dataset: Literal["current", "base"] = "current
     if dataset == "current":
         return content.current
     if content.base is None:
-        raise HTTPException(404, "the server was started without a dataset to compare with")
+        raise HTTPException(404, NO_BASE)
     return content.base
 
 
@@ -109,7 +113,12 @@ async def datasets(content: ContentNow) -> Response:
 @router.get("/reports")
 async def reports(content: ContentNow) -> Response:
     """The reports there are."""
-    return _json([{"name": report.name, "title": report.spec.title} for report in content.reports.values()])
+    return _json(
+        [
+            {"name": report.name, "title": "Overview" if report.name == AUTOMATIC else report.spec.title}
+            for report in content.reports.values()
+        ]
+    )
 
 
 @router.get("/report/{name}/stream")
@@ -192,6 +201,24 @@ async def top(snapshot: Dataset, table: Table, cache: Cache, client: Client, col
     """The most frequent values of a column."""
     found = await rows_for(client, cache.submit(top_values_query(snapshot, table, column)))
     return _json({"version": snapshot.version, "column": column, "values": rows_of(found)})
+
+
+@router.get("/diff")
+async def diff(
+    content: ContentNow,
+    cache: Cache,
+    client: Client,
+    key: Annotated[
+        list[str] | None, Query(description="Columns by which rows are matched; none compares no rows.")
+    ] = None,
+) -> Response:
+    """What differs between the base and the current dataset."""
+    if content.comparison is None:
+        raise HTTPException(404, NO_BASE)
+    found = await rows_for(client, cache.submit(content.comparison.question(key or ())))
+    return Response(
+        found["comparison"][0].as_py(), media_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 @router.get("/download")

@@ -7,6 +7,7 @@ starts; DuckDB, Arrow, pydantic and FastAPI are imported by that thread.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
 import signal
@@ -41,6 +42,7 @@ def run(settings: ServerSettings) -> None:
     """
     started = process_started()
     listener = _listen(settings)
+    settings = dataclasses.replace(settings, port=listener.getsockname()[1])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     asyncio.run(_serve(settings, listener, started=started))
     _exit()
@@ -62,7 +64,7 @@ async def _serve(settings: ServerSettings, listener: socket.socket, *, started: 
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
-            _say_where(listener, settings)
+            _say_where(settings)
             loader.start()
 
         @contextmanager
@@ -113,12 +115,11 @@ def _listen(settings: ServerSettings) -> socket.socket:
     return listener
 
 
-def _say_where(listener: socket.socket, settings: ServerSettings) -> None:
-    port = listener.getsockname()[1]
+def _say_where(settings: ServerSettings) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     # The token stands behind '#', which a browser never sends: it reaches no log but the terminal's.
     secret = f"#token={settings.token}" if settings.token else ""
-    print(f"http://{host}:{port}/{secret}", flush=True)
+    print(f"http://{host}:{settings.port}/{secret}", flush=True)
 
 
 def _exit_later() -> None:

@@ -40,8 +40,11 @@ async function askForToken() {
 
 // ---- the server's state
 
+let events = null;
+
 function follow() {
-  const events = new EventSource("/api/events");
+  events?.close();
+  events = new EventSource("/api/events");
   events.addEventListener("state", (event) => stateChanged(JSON.parse(event.data)));
   events.addEventListener("error", async () => {
     if (events.readyState === EventSource.CLOSED) {
@@ -52,6 +55,10 @@ function follow() {
     else warn("The connection to the server is lost; trying again.");
   });
 }
+
+// A page that the browser keeps for its "back" button holds no connection: it may have few.
+addEventListener("pagehide", () => { events?.close(); shown?.close?.(); });
+addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
 
 function warn(text) {
   byId("stale").textContent = text;

@@ -16,13 +16,25 @@ const loadAssets = () => (assets ??= Promise.all([
 ]));
 const loadVega = () => (vega ??= load("script", { src: "/api/assets/vega.js" }));
 
-export function show(place, context) {
+export function show(section, context) {
   const title = element("h2", { class: "report-title" });
   const note = element("p", { class: "report-note" });
   const controls = element("form", { class: "controls", hidden: true, "aria-label": "Variables of the report" });
   const charts = element("div", { class: "report" });
-  place.append(title, note, controls, charts);
+  section.append(title, note, controls, charts);
   const view = { name: context.name, events: null, values: new Map(), filled: false };
+
+  async function place(chart) {
+    const find = () => charts.querySelector(`#${CSS.escape(`chart-${chart.id}`)}`);
+    const old = find();
+    if (!old) return;
+    const open = old.querySelector("details.chart-rows")?.open;
+    old.outerHTML = chart.html;
+    if (open) find().querySelector("details.chart-rows")?.setAttribute("open", "");
+    if (!chart.vega) return;
+    await Promise.all([assets, loadVega()]);
+    if (find()) datagenReport.start(find().parentElement);
+  }
 
   function open() {
     view.events?.close();
@@ -49,20 +61,12 @@ export function show(place, context) {
       charts.setAttribute("aria-busy", "true");
       note.textContent = told();
     });
-    view.events.addEventListener("chart", async (event) => {
+    view.events.addEventListener("chart", (event) => {
       const chart = JSON.parse(event.data);
       arrived += 1;
       failed += chart.error ? 1 : 0;
       note.textContent = told();
-      await assets;
-      if (chart.vega) await loadVega();
-      const old = charts.querySelector(`#${CSS.escape(`chart-${chart.id}`)}`);
-      if (!old) return;
-      const parent = old.parentElement;
-      const open = old.querySelector("details.chart-rows")?.open;
-      old.outerHTML = chart.html;
-      if (open) charts.querySelector(`#${CSS.escape(`chart-${chart.id}`)} details.chart-rows`)?.setAttribute("open", "");
-      datagenReport.start(parent);
+      place(chart);
     });
     view.events.addEventListener("done", () => {
       view.events.close();

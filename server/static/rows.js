@@ -1,7 +1,7 @@
 // A page of rows: filter, sort, page, download. The address keeps all of it, so a link shows the same rows.
 
 import { ApiError, address, get } from "./api.js";
-import { cell, count, element, isNumeric, say } from "./dom.js";
+import { cell, count, element, isNumeric, number, say } from "./dom.js";
 
 const PAGE = 50;
 const NAMES = { data: "Rows", rejects: "Rejected rows", traces: "Traces" };
@@ -96,7 +96,7 @@ export function show(place, context) {
   function tell(page) {
     const last = view.offset + page.rows.length;
     const of = view.total === null ? "" : ` of ${count(view.total, "row")}`;
-    where.textContent = page.rows.length ? `${count(view.offset + 1, "").trim()}–${count(last, "").trim()}${of}` : "No rows.";
+    where.textContent = page.rows.length ? `${number(view.offset + 1)}–${number(last)}${of}` : "No rows.";
     back.disabled = view.offset === 0;
     on.disabled = view.total === null ? page.rows.length < PAGE : last >= view.total;
     say(where.textContent);

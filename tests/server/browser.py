@@ -122,8 +122,8 @@ class Browser:
             try:
                 value = self.run(
                     "new Promise((done) => { const until = performance.now() + 2000; const look = () => "
-                    f"{{ const value = ({script}); if (value || performance.now() > until) done(Boolean(value)); "
-                    "else setTimeout(look, 20); }; look(); })"
+                    f"{{ let value = false; try {{ value = Boolean({script}); }} catch {{ /* not there yet */ }} "
+                    "if (value || performance.now() > until) done(value); else setTimeout(look, 20); }; look(); })"
                 )
             except PageError as error:
                 if "context" not in str(error):  # the page was on its way to another address
