@@ -12,9 +12,13 @@ from typing import Annotated
 import typer
 
 from prefect_datagen.cli.build import build
+from prefect_datagen.cli.describe import describe
+from prefect_datagen.cli.diff import diff
 from prefect_datagen.cli.mock_model import mock_model
 from prefect_datagen.cli.plan import plan
 from prefect_datagen.cli.preview import preview
+from prefect_datagen.cli.report import report
+from prefect_datagen.cli.serve import serve
 from prefect_datagen.cli.trace import trace
 from prefect_datagen.cli.validate import validate
 
@@ -36,7 +40,7 @@ def _common(
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
 
-for _command in (validate, plan, preview, build, trace, mock_model):
+for _command in (validate, describe, plan, preview, build, trace, report, diff, serve, mock_model):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 
@@ -56,3 +60,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -202,7 +202,7 @@ def tally(checks: Sequence[Check], table: pa.Table) -> tuple[dict[str, CheckTall
                 f"SELECT coalesce({check.condition()}, false) AS bad, {value} AS number, __row FROM rows ORDER BY __row"
             )
             try:
-                found: pa.Table = connection.execute(query).to_arrow_table()
+                found: pa.Table = connection.sql(query).to_arrow_table()
             except duckdb.Error as error:
                 raise ConfigError(f"check {check.name!r}: {error}") from error
             bad: list[bool] = found.column("bad").to_pylist()

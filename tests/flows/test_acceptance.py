@@ -1,0 +1,42 @@
+"""What a build shows to the endpoint: full use of its limit, no barrier between columns, the same text everywhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from prefect_datagen.blocks import ModelEndpoint, ParquetRowGroupSink
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.flows.build import build_dataset
+from tests.flows.configs import AIRPORTS
+from tests.mock_server import MockServer
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def test_the_endpoint_is_kept_at_its_limit_and_dependent_cells_start_at_once(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    """64 in flight and never more; the first dependent cell is asked for before ten rows of its inputs are answered.
+
+    Jitter spreads the answers: in waves of 64 at the same instant the count would fall between two waves.
+    """
+    mock_server.become(latency_ms=120, jitter_ms=60, log_requests=True)
+    build_dataset(
+        str(AIRPORTS),
+        num_records=400,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        run=RunConfig(row_group_size=200, seed=7),
+        endpoints=[ModelEndpoint(provider="endpoint", base_url=mock_server.url)],
+    )
+    stats = mock_server.stats()
+    assert stats.calls == 1_600
+    assert stats.max_in_flight == 64
+    assert stats.share_in_flight(64, 64) > 0.5
+    requests = sorted(mock_server.requests(), key=lambda request: request.arrived)
+    first_review = next(request for request in requests if request.prompt.startswith("Join both"))
+    answered = [each.prompt for each in requests if each.finished is not None and each.finished < first_review.arrived]
+    arrivals = sum(prompt.startswith("You are a") for prompt in answered)
+    troubles = sum(prompt.startswith("A ") for prompt in answered)
+    assert 1 <= min(arrivals, troubles) < 10  # so many rows at most have both inputs
