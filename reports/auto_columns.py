@@ -142,7 +142,10 @@ def _integers(name: str) -> list[Chart]:
 def _whole(title: str, value: str) -> Chart:
     """Bins are whole numbers wide, so that none holds more of them than another, and begin half a unit below one."""
     step = f"greatest(1, ceil((high - low + 1) / {BINS}))"
-    sql = f"SELECT low - 0.5 AS low, high - 0.5 AS high, rows FROM ({_bins_sql(value, step=step, end='high + 1')})"
+    # Wider than 64 bits, because the step beyond the largest number is one of them.
+    bins = _bins_sql(f"CAST({value} AS HUGEINT)", step=step, end="high + 1")
+    half = ", ".join(f"CAST({end} AS DOUBLE) - 0.5 AS {end}" for end in ("low", "high"))
+    sql = f"SELECT {half}, rows FROM ({bins})"
     return {"type": "histogram", "title": title, "sql": sql, "x": "low", "x_end": "high", "y": "rows"}
 
 

@@ -119,7 +119,9 @@ def _ranges(column: Compared) -> tuple[str, str]:
         "valued AS (SELECT side, CASE WHEN isfinite(CAST(v AS DOUBLE)) THEN v END AS v FROM given), "
         "ends AS (SELECT min(v) AS low, max(v) AS high FROM valued), "
         f"steps AS (SELECT low, CASE WHEN high > low THEN {step} ELSE 1 END AS step FROM ends), "
-        f"placed AS (SELECT side, low, step, least({BINS - 1}, floor((v - low) / step)) AS k FROM valued, steps) "
+        # `least` passes over a missing value, which belongs into no range.
+        f"placed AS (SELECT side, low, step, CASE WHEN v IS NOT NULL THEN least({BINS - 1}, floor((v - low) / step)) END "
+        "AS k FROM valued, steps) "
         f"SELECT {bounds}, count(*) FILTER (side = 1) AS base, count(*) FILTER (side = 2) AS current "
         "FROM placed GROUP BY placed.low, step, k"
     )
