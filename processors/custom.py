@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from prefect_datagen.columns.user_code import load_function, source_of
 from prefect_datagen.engine.errors import ConfigError, ProcessorError
 from prefect_datagen.processors.base import ProcessorConfig, ProcessorContext, Stage
+from prefect_datagen.seeds.base import plain_type
 from prefect_datagen.seeds.frame import frame_to_table
 
 _TYPES = {
@@ -35,9 +36,9 @@ class RowFormat(StrEnum):
 class CustomProcessorConfig(ProcessorConfig):
     """Rows through a function. It may change values and remove rows; new columns are announced in `output_columns`.
 
-    The rows of a row group come in one table; after generation all rows of the dataset do (with `arrow_batches`, one
-    table after the other). At pre-batch there is a column `__row_id`: hand it on where rows are removed, repeated or
-    reordered. Where it is missing and the number of rows is the same, rows are taken to be the same ones in order.
+    The rows of a row group come in one table, with a column `__row_id`: hand it on where rows are removed, repeated or
+    reordered. Where it is missing, rows are taken to be the old ones in order. After generation all rows of the dataset
+    come in one table, or with `arrow_batches` in one table after the other, without that column.
 
     Example:
         ```yaml
@@ -129,7 +130,7 @@ def _arrow_type(name: str) -> pa.DataType:
     if name.startswith("list[") and name.endswith("]"):
         return pa.list_(_arrow_type(name[5:-1]))
     try:
-        return pa.type_for_alias(name)
+        return plain_type(pa.type_for_alias(name))
     except ValueError:
         known = ", ".join(_TYPES)
         raise ValueError(f"unknown type {name!r}; known are {known}, list[...] and Arrow's names") from None

@@ -83,7 +83,7 @@ class DeduplicateProcessorConfig(ChoosingProcessorConfig):
     def apply_to_all(
         self, tables: Iterator[pa.Table], schema: pa.Schema, context: ProcessorContext
     ) -> Iterator[pa.Table]:
-        """Keep the first of each, of all rows. With minhash, about 5 KB of memory are held for each row that is kept."""
+        """Keep the first of each, of all rows. With minhash, about 10 KB of memory are held for each row that is kept."""
         if self.method is DuplicateMethod.EXACT:
             yield from super().apply_to_all(tables, schema, context)
             return

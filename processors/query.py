@@ -85,8 +85,8 @@ class FilterProcessorConfig(ChoosingProcessorConfig):
 class SqlProcessorConfig(ProcessorConfig):
     """Make the rows anew by a DuckDB query over the relation `rows`.
 
-    `SELECT *` hands the hidden row identity on. A query without it may still be used: where it leaves the number of rows
-    as it was, rows are taken to be the same ones in order. Give the query an `ORDER BY` where the order matters.
+    `SELECT *` hands the hidden row identity on; where the query does not, rows are taken to be the old ones in order.
+    Give it an `ORDER BY` where the order matters.
 
     Example:
         ```yaml
@@ -149,8 +149,8 @@ class SqlProcessorConfig(ProcessorConfig):
     ) -> Iterator[pa.Table]:
         """Run the query over all rows, within DuckDB's memory limit."""
         assert context.scratch is not None
-        rows = SpooledRows(tables, schema, context.scratch)
-        with session(rows.dataset(), scratch=context.scratch) as connection:
+        batches = (batch for table in tables for batch in table.to_batches())
+        with session(pa.RecordBatchReader.from_batches(schema, batches), scratch=context.scratch) as connection:
             for batch in read(connection, self.query):
                 yield pa.Table.from_batches([batch])
 

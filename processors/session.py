@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -24,13 +26,19 @@ def session(rows: Any, *, scratch: Path | None = None) -> Iterator[DuckDBPyConne
     """A connection in which `rows` is the relation of that name.
 
     Args:
-        rows: `pyarrow.Table` or `pyarrow.dataset.Dataset`, of plain types; None for a query that is only parsed.
+        rows: `pyarrow.Table`, or `pyarrow.dataset.Dataset`, of plain types; None for a query that is only parsed. An
+            iterator of record batches (`pyarrow.RecordBatchReader`) is first stored in `scratch`: a query may read its
+            rows more than once.
         scratch: where to put what does not fit into a gigabyte of memory; None keeps everything in memory.
     """
     database = _shared() if scratch is None else _open(scratch)
     connection = database.cursor()
     try:
-        if rows is not None:
+        if isinstance(rows, pa.RecordBatchReader):
+            connection.register("incoming", rows)
+            connection.execute(f"CREATE TABLE {ROWS} AS SELECT * FROM incoming")
+            connection.unregister("incoming")
+        elif rows is not None:
             connection.register(ROWS, rows)
         yield connection
     finally:
@@ -45,16 +53,26 @@ def _shared() -> DuckDBPyConnection:
 
     To open one takes a hundred times as long as to open a connection.
     """
-    return _open(None)
+    database = _open(None)
+    # With a connection left open, DuckDB 2.0 prints pages about leaks if another thread still runs at exit.
+    atexit.register(_shared.cache_clear)
+    atexit.register(database.close)
+    return database
 
 
 def _open(scratch: Path | None) -> DuckDBPyConnection:
     import duckdb  # a tenth of a second that configs without queries need not wait for
 
-    limits = {} if scratch is None else {"memory_limit": _MEMORY_LIMIT, "temp_directory": str(scratch / "duckdb")}
-    database = duckdb.connect(
-        config={**limits, "autoinstall_known_extensions": "false", "python_enable_replacements": "false"}
-    )
+    path = ":memory:"
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "autoinstall_known_extensions": "false",
+        "python_enable_replacements": "false",
+    }
+    if scratch is not None:
+        folder = tempfile.mkdtemp(prefix="duckdb-", dir=scratch)
+        path = f"{folder}/rows.duckdb"
+        config |= {"memory_limit": _MEMORY_LIMIT, "temp_directory": f"{folder}/spilled"}
+    database = duckdb.connect(path, config=config)
     database.execute("SET enable_external_access = false")
     database.execute("SET lock_configuration = true")
     return database

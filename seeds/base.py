@@ -108,7 +108,22 @@ def plain_schema(schema: pa.Schema, *, origin: str) -> pa.Schema:
     doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
     if doubled:
         raise ConfigError(f"{origin}: duplicate column name {', '.join(map(repr, doubled))}; rename one of them")
-    return pa.schema([pa.field(field.name, _plain_type(field.type)) for field in schema])
+    return pa.schema([pa.field(field.name, plain_type(field.type)) for field in schema])
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type without encoding: what dictionaries, run-end encoded, large and view arrays hold; nested ones, too."""
+    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
+        return plain_type(kind.value_type)
+    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return pa.string()
+    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
+        return pa.binary()
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_list_view(kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([(field.name, plain_type(field.type)) for field in kind])
+    return kind
 
 
 def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
@@ -156,13 +171,3 @@ def _select(part: pa.RecordBatch | pa.Table, positions: NDArray[np.int64]) -> pa
     else:
         chosen = part.take(pa.array(positions))
     return pa.Table.from_batches([chosen]) if isinstance(chosen, pa.RecordBatch) else chosen
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    if pa.types.is_dictionary(kind) or pa.types.is_run_end_encoded(kind):
-        return _plain_type(kind.value_type)
-    if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return pa.string()
-    if pa.types.is_large_binary(kind) or pa.types.is_binary_view(kind):
-        return pa.binary()
-    return kind

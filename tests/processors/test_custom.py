@@ -134,6 +134,7 @@ def test_its_source_is_that_of_the_function(folder: Path) -> None:
         ("list[list[int]]", pa.list_(pa.list_(pa.int64()))),
         ("datetime", pa.timestamp("us")),
         ("int8", pa.int8()),
+        ("string_view", pa.string()),
     ],
 )
 def test_types_by_name(folder: Path, name: str, kind: pa.DataType) -> None:

@@ -43,6 +43,15 @@ def test_encoded_and_large_text_becomes_plain_text(tmp_path: Path) -> None:
     assert table.take(np.array([1, 0])).to_pylist() == [dict.fromkeys("abc"), dict.fromkeys("abc", "0E8")]
 
 
+def test_nested_large_text_becomes_plain_text(tmp_path: Path) -> None:
+    kind = pa.large_list(pa.struct([("role", pa.large_string()), ("n", pa.int64())]))
+    rows = [[{"role": "0E8", "n": 1}], [], None]
+    pq.write_table(pa.table({"a": pa.array(rows, kind)}), tmp_path / "a.parquet")
+    table = parquet_table([SeedFile(str(tmp_path / "a.parquet"))])
+    assert table.schema.field("a").type == pa.list_(pa.struct([("role", pa.string()), ("n", pa.int64())]))
+    assert table.take(np.arange(3)).column("a").to_pylist() == rows
+
+
 def test_a_range_of_a_large_file_takes_the_memory_of_its_row_groups(tmp_path: Path) -> None:
     """A million rows, 100 MiB in memory, in row groups of 10,000: reading all of it in ranges grows by a fraction."""
     rows, width = 1_000_000, 90
