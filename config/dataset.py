@@ -72,9 +72,9 @@ class DatasetConfig(Config):
     )
 
     def model_post_init(self, context: Any) -> None:
-        """Tell processors where relative paths start from."""
-        for processor in self.processors:
-            processor.place_in(self.folder)
+        """Tell columns and processors where relative paths start from."""
+        for part in (*self.columns, *self.processors):
+            part.place_in(self.folder)
 
     @classmethod
     def load(cls, source: ConfigSource, *, overrides: Mapping[str, Any] | None = None) -> DatasetConfig:

@@ -18,6 +18,7 @@ from prefect_datagen.engine.errors import CellError, ErrorKind, InternalError, M
 from prefect_datagen.engine.model_access import UsageCounter
 from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
+from prefect_datagen.engine.values import python_values
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ class RowGroup:
         """A column as Python values, shape `(rows,)`; converted once."""
         values = self._lists.get(name)
         if values is None:
-            values = self._lists[name] = self.array(name).to_pylist()
+            values = self._lists[name] = python_values(self.array(name))
         return values
 
     def array(self, name: str, type_: pa.DataType | None = None) -> pa.Array:

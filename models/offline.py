@@ -28,7 +28,7 @@ class OfflineClient:
     def __repr__(self) -> str:
         return f"OfflineClient(latency_ms={self._latency * 1000:g})"
 
-    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:  # noqa: ASYNC109
+    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:
         """Make up the answer. Tokens are `estimate_tokens` of the prompt and of the answer.
 
         Raises:

@@ -83,7 +83,7 @@ class OpenAIClient:
     def __reduce__(self) -> NoReturn:
         raise TypeError("an OpenAIClient cannot be pickled: it holds a key and open connections")
 
-    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:  # noqa: ASYNC109
+    async def chat(self, request: ChatRequest, *, timeout: float | None = None) -> ChatAnswer:
         """Make one call; `timeout` bounds it in seconds.
 
         An endpoint that refuses `response_format` is asked again without it, within the same time, and if that is
@@ -115,7 +115,7 @@ class OpenAIClient:
         if session is not None:
             await session.close()
 
-    async def _post(self, body: dict[str, Any], *, timeout: float | None) -> Reply:  # noqa: ASYNC109
+    async def _post(self, body: dict[str, Any], *, timeout: float | None) -> Reply:
         try:
             data = orjson.dumps(body)
         except TypeError as error:

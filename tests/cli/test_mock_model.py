@@ -11,9 +11,9 @@ from urllib.parse import urlsplit
 
 import orjson
 import pytest
-from tests.mock_server import MockServer
 
 from prefect_datagen.models.mock_behaviour import FAULTS, MockBehaviour
+from tests.mock_server import MockServer
 
 COMMAND = [sys.executable, "-m", "prefect_datagen.cli.mock_model"]
 

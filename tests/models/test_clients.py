@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
-from tests.mock_server import MockServer
 
 from prefect_datagen.engine.chat import ChatRequest
 from prefect_datagen.engine.errors import ConfigError
@@ -16,6 +15,7 @@ from prefect_datagen.models.clients import make_client, make_clients, resolve_ap
 from prefect_datagen.models.config import MASK, ModelConfig, ModelProvider
 from prefect_datagen.models.offline import OfflineClient
 from prefect_datagen.models.openai import OpenAIClient
+from tests.mock_server import MockServer
 
 KEY = "sk-very-secret-0123456789"
 

@@ -21,9 +21,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import orjson
 import pytest
-from tests.mock_server import MockServer
 
 from prefect_datagen.models.answers import answer_chat, request_digest
+from tests.mock_server import MockServer
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import asyncio
 
 import orjson
 import pytest
-from tests.mock_server import MockServer
 
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
 from prefect_datagen.engine.errors import ErrorKind, ModelError
 from prefect_datagen.models.offline import OfflineClient
+from tests.mock_server import MockServer
 
 
 def request(prompt: str, **more: object) -> ChatRequest:

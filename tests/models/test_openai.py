@@ -15,12 +15,12 @@ from typing import Any, TypeVar
 import orjson
 import pytest
 from pydantic import SecretStr
-from tests.mock_server import MockServer
 
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
 from prefect_datagen.engine.errors import ConfigError, ErrorKind, ModelError
 from prefect_datagen.models.answers import answer_chat, request_digest
 from prefect_datagen.models.openai import OpenAIClient
+from tests.mock_server import MockServer
 
 KEY = "sk-very-secret-0123456789"
 SCHEMA = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
