@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from prefect_datagen.cli.build import build
+from prefect_datagen.cli.chain import chain
 from prefect_datagen.cli.describe import describe
 from prefect_datagen.cli.diff import diff
 from prefect_datagen.cli.mock_model import mock_model
@@ -40,7 +41,7 @@ def _common(
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
 
-for _command in (validate, describe, plan, preview, build, trace, report, diff, serve, mock_model):
+for _command in (validate, describe, plan, preview, build, chain, trace, report, diff, serve, mock_model):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 
