@@ -89,4 +89,4 @@ def build(
         )
     result = finish(state)
     typer.echo(result.summary)
-    typer.echo(f"{result.metadata.status.value}: {result.path} (seed {result.metadata.seed})")
+    typer.echo(f"{result.metadata.status.value}: {output} (seed {result.metadata.seed})")
