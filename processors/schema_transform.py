@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 import pyarrow as pa
-from pydantic import Field, PrivateAttr
+from pydantic import Field, field_validator
 
 from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.engine.errors import ConfigError, ProcessorError
@@ -44,7 +46,14 @@ class SchemaTransformProcessorConfig(ProcessorConfig):
         default=False, description="Keep the other columns, too. A column of the template replaces one of its name."
     )
 
-    _compiled: dict[str, _Part] | None = PrivateAttr(default=None)
+    @field_validator("template")
+    @classmethod
+    def _is_json(cls, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"the template must be JSON: {error}") from error
+        return value
 
     def check(self, known: Collection[str]) -> Iterator[tuple[str, str]]:
         """Whether the templates parse, read columns that are defined, and give each column one type."""
@@ -80,12 +89,11 @@ class SchemaTransformProcessorConfig(ProcessorConfig):
     def apply(self, table: pa.Table, context: ProcessorContext) -> pa.Table:
         """Render the templates for each row; rows and their order stay."""
         del context
-        if self._compiled is None:
-            self._compiled = {name: _Part(value) for name, value in self.template.items()}
-        read = sorted({name for part in self._compiled.values() for name in part.references})
+        parts = _compiled(json.dumps(self.template))
+        read = sorted({name for part in parts.values() for name in part.references})
         rows = table.select(read).to_pylist() if read else [{}] * table.num_rows
         made: dict[str, pa.Array] = {}
-        for name, part in self._compiled.items():
+        for name, part in parts.items():
             made[name] = pa.array([self._render(part, row, at) for at, row in enumerate(rows)], type=part.type)
         hidden = [ROW_ID] if ROW_ID in table.column_names else []
         kept = table.column_names if self.keep_columns else hidden
@@ -118,6 +126,12 @@ class _Part:
             items = [self._compile(item) for item in value]
             return lambda row: [render(row) for render in items]
         return lambda row: value
+
+
+@lru_cache(maxsize=64)
+def _compiled(template: str) -> dict[str, _Part]:
+    """The parts of a template, which is given as JSON. Kept here: a config is pickled, and these cannot be."""
+    return {name: _Part(value) for name, value in json.loads(template).items()}
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, str]]:

@@ -67,7 +67,7 @@ class SqlSeedSource(SeedSource):
             finally:
                 engine.dispose()
         except (SQLAlchemyError, ImportError) as error:
-            raise ConfigError(f"{origin}: {_without(error, url)}") from None
+            raise ConfigError(f"{origin}: {_without(error, url)}") from None  # the cause may show the password
 
     def _url(self, base_dir: Path) -> URL:
         from sqlalchemy import make_url

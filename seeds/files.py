@@ -43,7 +43,7 @@ class SeedFile:
         """
         try:
             return open(self.path, "rb") if self.filesystem is None else self.filesystem.open(self.path, "rb")
-        except OSError as error:
+        except Exception as error:  # each of fsspec's file systems has errors of its own
             raise ConfigError(f"seed file {self.path}: {error}") from error
 
     @contextmanager
@@ -63,22 +63,36 @@ class SeedFile:
             yield text
 
     def identity(self) -> Hashable | None:
-        """Path, size in bytes and time of the last change; None for a remote file, which has no reliable one."""
+        """Path, size in bytes and time of the last change; None for a remote file, which has no reliable one.
+
+        Raises:
+            ConfigError: the file is not there any more.
+        """
         if self.filesystem is not None:
             return None
-        stat = os.stat(self.path)
+        try:
+            stat = os.stat(self.path)
+        except OSError as error:
+            raise ConfigError(f"seed file {self.path}: {error}") from error
         return (self.path, stat.st_size, stat.st_mtime_ns)
 
     def digest(self) -> str:
-        """SHA-256 of the content of a local file, streamed; kept until size or time of the file change."""
-        return _digest(self.path, self.identity())
+        """SHA-256 of the content of a local file, streamed; kept until size or time of the file change.
+
+        Raises:
+            ConfigError: the file cannot be read.
+        """
+        return _digest(self, self.identity())
 
 
 @functools.lru_cache(maxsize=4096)
-def _digest(path: str, identity: Hashable) -> str:
+def _digest(file: SeedFile, identity: Hashable) -> str:
     del identity
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with file.open() as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()  # type: ignore[arg-type]
+    except OSError as error:
+        raise ConfigError(f"seed file {file.path}: {error}") from error
 
 
 def content_fingerprint(parts: Sequence[str]) -> str:
@@ -121,8 +135,11 @@ def find_files(path: str, base_dir: Path) -> list[SeedFile]:
         if candidate.is_dir():
             inside = [item for item in sorted(candidate.rglob("*")) if item.is_file() and not _hidden(item, candidate)]
             return _nonempty([file for item in inside if (file := SeedFile(str(item))).format], path, candidates)
-        if found := sorted(item for item in glob.glob(str(candidate), recursive=True) if os.path.isfile(item)):
-            return [SeedFile(item) for item in found]
+    for root in (base_dir.absolute(), Path.cwd()):
+        # Only what was given is a pattern: the folder's own name may hold brackets.
+        names = glob.glob(str(Path(path).expanduser()), root_dir=root, recursive=True)
+        if found := sorted(root / name for name in names if (root / name).is_file()):
+            return [SeedFile(str(item)) for item in found]
     return _nonempty([], path, candidates)
 
 

@@ -70,9 +70,12 @@ class HuggingFaceSeedSource(SeedSource):
         filesystem = _filesystem(protocol or "hf", self._options() if protocol in ("", "hf") else {})
         path = rest if protocol in ("", "hf") else filesystem._strip_protocol(self.path)
         try:
-            found = filesystem.glob(path) if re.search(r"[*?\[]", path) else [path] * filesystem.exists(path)
-        except OSError as error:
-            raise ConfigError(f"seed path {self.path!r}: {error}") from error
+            if re.search(r"[*?\[]", path):
+                found = filesystem.glob(path)
+            else:
+                found = [path] if filesystem.exists(path) else []
+        except Exception as error:  # each of fsspec's file systems has errors of its own
+            raise ConfigError(f"seed path {self.path!r}: {type(error).__name__}: {error}") from error
         if not found:
             raise ConfigError(f"seed path {self.path!r}: no file found")
         return [SeedFile(item, filesystem) for item in sorted(found)]

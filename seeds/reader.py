@@ -34,7 +34,7 @@ class _Opened:
 
 
 _opened: OrderedDict[tuple[str, str], _Opened] = OrderedDict()
-_opening = threading.Lock()
+_opening = threading.RLock()  # a source may open another one
 
 
 def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReader:

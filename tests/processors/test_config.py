@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefect_datagen.processors import Stage
-from tests.processors.support import make
+from tests.processors.support import codes, make, run
 
 PLUGIN = """
 from typing import Literal
@@ -61,6 +62,24 @@ def test_the_stage_by_either_name(field: str, stage: Stage) -> None:
 def test_mistakes_are_refused(config: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         make(**config)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"processor_type": "drop_columns", "column_names": ["n"]},
+        {"processor_type": "rename", "columns": {"n": "m"}},
+        {"processor_type": "schema_transform", "template": {"a": "{{ code }}"}},
+        {"processor_type": "filter", "condition": "n > 1"},
+        {"processor_type": "sql", "query": "SELECT code, n FROM rows"},
+        {"processor_type": "deduplicate", "columns": ["code"]},
+        {"processor_type": "custom", "function": "copy:copy"},
+    ],
+)
+def test_a_processor_that_was_used_goes_to_another_process(config: dict[str, Any]) -> None:
+    processor = make(**config)
+    found = run(codes(), processor)
+    assert run(codes(), pickle.loads(pickle.dumps(processor))).equals(found)
 
 
 def test_a_processor_of_another_package_is_used_like_any_other(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_a_row_that_cannot_be_rendered_ends_the_run_and_is_named() -> None:
     assert (caught.value.row, caught.value.processor) == (2, "p")  # type: ignore[attr-defined]
 
 
+def test_a_template_that_is_no_json_is_refused() -> None:
+    with pytest.raises(ValueError, match="the template must be JSON"):
+        transform({"a": {1, 2}})
+
+
 def test_templates_reach_no_python_internals() -> None:
     with pytest.raises(ProcessorError):
         run(codes(), transform({"a": "{{ code.__class__.__mro__ }}"}))

@@ -54,6 +54,21 @@ def test_a_folder_means_its_files_of_known_formats_and_a_glob_any_depth(tmp_path
         find_files(".hidden/*.parquet", tmp_path)
 
 
+def test_the_name_of_the_configs_folder_is_no_pattern(tmp_path: Path) -> None:
+    folder = tmp_path / "run[1]*"
+    folder.mkdir()
+    (folder / "a.csv").write_text("a\n")
+    assert [file.path for file in find_files("*.csv", folder)] == [str(folder / "a.csv")]
+    assert len(find_files(str(tmp_path / "run*" / "*.csv"), tmp_path)) == 1
+
+
+def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path: Path) -> None:
+    file = SeedFile(str(tmp_path / "gone.csv"))
+    for use in (file.identity, file.digest, file.open):
+        with pytest.raises(ConfigError, match=r"gone\.csv: .*No such file"):
+            use()
+
+
 def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -> None:
     (tmp_path / "rows[1].csv").write_text("a\n")
     assert len(find_files("rows[1].csv", tmp_path)) == 1
