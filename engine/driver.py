@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
@@ -199,6 +199,8 @@ class Driver:
             self._ticker.cancel()
             await asyncio.gather(self._ticker, return_exceptions=True)
             self._ticker = None
+        if self._groups:
+            self.stop(RunInterruptedError("the engine was closed while row groups were in it"), grace=0.0)
         self._cancel_all()
         await asyncio.gather(*(task for task, _ in self._running.values()), return_exceptions=True)
         for timer in self._timers:
@@ -242,18 +244,43 @@ class Driver:
                 if self.graph.nodes[instruction.cell.node].resource == INLINE:
                     todo.extend(self._state.handle(self._make_now(instruction.cell)))
                 else:
-                    self._start(instruction.cell, self._make(instruction.cell))
+                    self._start(instruction.cell, self._make(instruction.cell), CellCancelled(instruction.cell))
             elif isinstance(instruction, StartColumn):
-                self._start((instruction.row_group, instruction.node), self._make_column(instruction))
+                key = (instruction.row_group, instruction.node)
+                self._start(key, self._make_column(instruction), ColumnCancelled(*key, instruction.rows))
             elif isinstance(instruction, ScheduleSalvage):
                 self._schedule_salvage(instruction.row_group)
             else:
                 self._finish(instruction)
         self._wake()
 
-    def _start(self, key: CellId | tuple[int, int], work: Any) -> None:
+    def _start(
+        self, key: CellId | tuple[int, int], work: Coroutine[Any, Any, None], cancelled: CellCancelled | ColumnCancelled
+    ) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._running[key] = (task, self.access.clock())
+        task.add_done_callback(lambda done: self._note_end(key, done, cancelled))
+
+    def _note_end(
+        self,
+        key: CellId | tuple[int, int],
+        task: asyncio.Task[None],
+        cancelled: CellCancelled | ColumnCancelled,
+    ) -> None:
+        """A task that was cancelled before its first step never ran, and so has not told the scheduler."""
+        if key not in self._running or self._running[key][0] is not task:
+            return
+        del self._running[key]
+        if isinstance(key, CellId):
+            self._give_back(self.graph.nodes[key.node].resource)
+        self._handle(cancelled)
+
+    def _give_back(self, resource: str) -> None:
+        """Free a slot that was held and not used."""
+        if resource in self._places:
+            self._places[resource].in_flight -= 1
+        else:
+            self.access.port(resource).give_back()
 
     def _finish(self, instruction: FinishRowGroup) -> None:
         end = self._ends[instruction.row_group]

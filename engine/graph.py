@@ -63,8 +63,12 @@ class ColumnGraph:
         """Order the nodes (ties by declaration) and index their edges.
 
         Raises:
-            ConfigError: a node reads a column that nobody makes, two nodes make the same one, or there is a cycle.
+            ConfigError: a node reads a column that nobody makes, two nodes make the same one, a resizing node has a skip
+                rule, or there is a cycle.
         """
+        for node in nodes:
+            if node.allow_resize and node.skip is not None:
+                raise ConfigError(f"column {node.name!r} may change the number of rows, so its cells cannot be skipped")
         present = frozenset(sources)
         makers = _makers(nodes, present)
         waits = {node.name: _waits_for(node, makers, present) for node in nodes}

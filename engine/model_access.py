@@ -14,13 +14,23 @@ import asyncio
 import hashlib
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, TypeVar
 
 import orjson
 
-from prefect_datagen.engine.chat import ChatAnswer, ChatClient, ChatRequest
+from prefect_datagen.engine.chat import (
+    ChatAnswer,
+    ChatClient,
+    ChatRequest,
+    EmbeddingAnswer,
+    EmbeddingClient,
+    EmbeddingRequest,
+    ImageAnswer,
+    ImageClient,
+    ImageRequest,
+)
 from prefect_datagen.engine.errors import EarlyShutdownError, ErrorKind, ModelError
 from prefect_datagen.engine.health import Circuit, ShutdownRule
 from prefect_datagen.engine.limits import RateBudget, SharedLimiter
@@ -46,6 +56,30 @@ class AnswerJournal(Protocol):
     def commit(self) -> None:
         """Make everything put so far outlive a kill of this process. Cheap where nothing was put."""
         ...
+
+
+class _Request(Protocol):
+    """What is sent; see `ChatRequest`."""
+
+    def body(self) -> dict[str, Any]: ...
+
+
+class _Answer(Protocol):
+    """What comes back; see `ChatAnswer`."""
+
+    @property
+    def input_tokens(self) -> int: ...
+
+    @property
+    def output_tokens(self) -> int: ...
+
+    def pack(self) -> bytes: ...
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self: ...
+
+
+Answer = TypeVar("Answer", bound=_Answer)
 
 
 class NoJournal:
@@ -191,7 +225,7 @@ class ModelPort:
         self.in_flight -= 1
         self.limiter.abandoned()
 
-    def answered(self, now: float, answer: ChatAnswer) -> tuple[int, float]:
+    def answered(self, now: float, answer: _Answer) -> tuple[int, float]:
         """A call came back with an answer. Returns its tokens and cost."""
         self.in_flight -= 1
         self.limiter.answered(now)
@@ -254,6 +288,32 @@ class CellModels:
     async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
         """One call, or the answer that an earlier one paid for."""
         port = self._access.port(alias)
+        client, timeout = port.spec.client, port.spec.timeout
+        return await self._ask(port, request, ChatAnswer, lambda: client.chat(request, timeout=timeout))
+
+    async def embed(self, alias: str, request: EmbeddingRequest) -> list[list[float]]:
+        """The same for vectors."""
+        port = self._access.port(alias)
+        client, timeout = port.spec.client, port.spec.timeout
+        if not isinstance(client, EmbeddingClient):
+            raise _not_served(port, "embeddings")
+        answer = await self._ask(port, request, EmbeddingAnswer, lambda: client.embed(request, timeout=timeout))
+        return answer.vectors
+
+    async def image(self, alias: str, request: ImageRequest) -> bytes:
+        """The same for an image."""
+        port = self._access.port(alias)
+        client, timeout = port.spec.client, port.spec.timeout
+        if not isinstance(client, ImageClient):
+            raise _not_served(port, "images")
+        answer = await self._ask(port, request, ImageAnswer, lambda: client.image(request, timeout=timeout))
+        return answer.image
+
+    async def _ask(
+        self, port: ModelPort, request: _Request, kind: type[Answer], send: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """The steps of a call, whatever is asked for: see the module's docstring."""
+        alias = port.spec.alias
         step, self._steps = self._steps, self._steps + 1
         asked = f"{port.spec.client.endpoint}\x1f{port.spec.sent_along}"
         key = journal_key(asked, self._column, self._row, step, request.body())
@@ -262,13 +322,13 @@ class CellModels:
         if known is not None:
             for counter in counters:
                 counter.replayed += 1
-            return ChatAnswer(**orjson.loads(known))
+            return kind.unpack(known)
         await self._take_slot(alias, port)
         try:
-            answer = await self._call(port, request, counters)
+            answer = await self._call(port, send, counters)
         finally:
             self._access.usage_changed = True
-        self._access.journal.put(key, orjson.dumps(answer))
+        self._access.journal.put(key, answer.pack())
         return answer
 
     async def _take_slot(self, alias: str, port: ModelPort) -> None:
@@ -290,13 +350,15 @@ class CellModels:
         if self.cut_short:
             raise asyncio.CancelledError
 
-    async def _call(self, port: ModelPort, request: ChatRequest, counters: tuple[UsageCounter, ...]) -> ChatAnswer:
+    async def _call(
+        self, port: ModelPort, send: Callable[[], Awaitable[Answer]], counters: tuple[UsageCounter, ...]
+    ) -> Answer:
         self.record.calls += 1
         for counter in counters:
             counter.calls += 1
             counter.retries += self._attempt > 0 and self.record.calls == 1
         try:
-            answer = await port.spec.client.chat(request, timeout=port.spec.timeout)
+            answer = await send()
         except ModelError as error:
             port.failed(self._access.clock(), error)
             for counter in counters:
@@ -322,6 +384,14 @@ class CellModels:
         if self._reserved is not None:
             self._access.port(self._reserved).give_back()
             self._reserved = None
+
+
+def _not_served(port: ModelPort, what: str) -> ModelError:
+    return ModelError(
+        f"model alias {port.spec.alias!r}: {port.spec.client.endpoint} makes no {what} here",
+        kind=ErrorKind.FATAL,
+        reason="not served",
+    )
 
 
 class ModelAccess:

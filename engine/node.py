@@ -22,7 +22,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
+from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, EmbeddingRequest, ImageRequest
 from prefect_datagen.engine.errors import CellError
 
 THREADS = "(threads)"
@@ -107,6 +107,14 @@ class Models(Protocol):
         Raises:
             ModelError: classified by the client. Let it pass: the driver retries or rejects.
         """
+        ...
+
+    async def embed(self, alias: str, request: EmbeddingRequest) -> list[list[float]]:
+        """One vector per text, in order, by one call for the current cell. Raises as `chat` does."""
+        ...
+
+    async def image(self, alias: str, request: ImageRequest) -> bytes:
+        """One image file, by one call for the current cell. Raises as `chat` does."""
         ...
 
 

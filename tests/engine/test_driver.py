@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from prefect_datagen.engine.chat import ChatAnswer
-from prefect_datagen.engine.driver import DriverSettings
+from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import (
     CellError,
     EarlyShutdownError,
@@ -360,3 +360,35 @@ def test_cell_errors_of_user_code_reject_the_row_with_the_answer_kept() -> None:
     EngineRun([now("n", "s", function=refuse)]).run(group)
     (rejected,) = group.rejected_rows()
     assert (rejected.reason, rejected.answer, rejected.error_type) == ("custom", "what it said", "CellError")
+
+
+def test_a_row_group_that_is_cancelled_before_its_cells_ran_leaves_nothing_behind() -> None:
+    async def go() -> tuple[Driver, asyncio.Task[bool]]:
+        driver = await EngineRun([ask("a", "s")], ceiling=4).start()
+        work = asyncio.create_task(driver.run_row_group(row_group(0, 10)))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        await driver.aclose()
+        return driver, work
+
+    driver, work = asyncio.run(go())
+    assert work.cancelled()
+    assert isinstance(driver.error, RunInterruptedError)
+    assert driver.statistics().in_flight == {"m": 0}
+    assert driver.statistics().row_groups == 0
+
+
+def test_closing_an_engine_at_work_ends_its_row_groups() -> None:
+    async def go() -> list[Any]:
+        run = EngineRun([ask("a", "s"), whole("w", "s", function=lambda batch: FullColumn({"w": batch.columns["s"]}))])
+        run.model.hold()
+        driver = await run.start()
+        work = asyncio.gather(driver.run_row_group(row_group(0, 10)), return_exceptions=True)
+        await run.model.reached(8)
+        await driver.aclose()
+        assert run.model.in_flight == 0
+        return list(await work)
+
+    assert asyncio.run(go()) == [False]
