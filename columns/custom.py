@@ -163,6 +163,8 @@ class CustomColumnConfig(ColumnConfig):
             yield "generator_function", "takes models, which only cell_by_cell functions get"
         if self.allow_resize and not full:
             yield "allow_resize", "needs generation_strategy full_column"
+        if self.allow_resize and self.skip is not None:
+            yield "skip", "a column that may change the number of rows sees all rows, and skips none"
         yield from skip_value_problems(self, parse_dtype(self.dtype))
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:

@@ -62,7 +62,7 @@ def node(
         resource=resource,
         generator=NoGenerator(),
         types=(pa.string(),) * len(produces),
-        skip=SkipReading(tuple(skip_reads)) if skip_reads else None,
+        skip=SkipReading(tuple(skip_reads)) if skip_reads and not allow_resize else None,
         propagate_skip=propagate_skip,
         allow_resize=allow_resize,
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import ColumnGraph, find_cycle
 from prefect_datagen.engine.node import LOOP, THREADS, ColumnNode
-from tests.engine.graphs import SOURCES, full, node, node_lists
+from tests.engine.graphs import SOURCES, SkipReading, full, node, node_lists
 
 
 def names(graph: ColumnGraph) -> list[str]:
@@ -231,3 +232,9 @@ def test_resources_are_named_once_and_sorted() -> None:
 def test_describe_says_how_each_column_is_filled() -> None:
     graph = ColumnGraph.build([node("b", "a", "s0"), full("a")], sources=SOURCES)
     assert graph.describe() == "a: full_column on (threads), reads nothing\nb: cell_by_cell on large, reads a, s0"
+
+
+def test_a_column_that_resizes_cannot_skip() -> None:
+    skipping = replace(node("w", allow_resize=True), skip=SkipReading(("a",)))
+    with pytest.raises(ConfigError, match="column 'w' may change the number of rows"):
+        ColumnGraph.build([node("a"), skipping], sources=())
