@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -13,36 +12,12 @@ from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
 from prefect_datagen.columns.inference import RequestParameters, model_for
 from prefect_datagen.columns.references import skip_value_problems
+from prefect_datagen.engine.chat import EmbeddingRequest
 from prefect_datagen.engine.errors import CellError, ConfigError, ErrorKind, ModelError
 from prefect_datagen.engine.node import Cell, ColumnNode, Strategy
 from prefect_datagen.models.config import EmbeddingInferenceParameters
 
 VECTOR = pa.list_(pa.float32())
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingRequest:
-    """Everything that decides the vectors. `body()` is what is sent, and what the journal's key is made of."""
-
-    model: str
-    texts: list[str]
-    parameters: dict[str, Any] = field(default_factory=dict)  # encoding_format, dimensions, extra_body merged in
-
-    def body(self) -> dict[str, Any]:
-        """The request body of `POST /embeddings`."""
-        return {"model": self.model, "input": self.texts, **self.parameters}
-
-
-class EmbeddingModels(Protocol):
-    """Access to embedding models for one cell: limits, journal and accounting are behind it, as for `Models.chat`."""
-
-    async def embed(self, alias: str, request: EmbeddingRequest) -> list[list[float]]:
-        """One vector per text, in order; base64 is decoded already.
-
-        Raises:
-            ModelError: classified by the client. Another number of vectors than texts is "unusable answer".
-        """
-        ...
 
 
 class EmbeddingColumnConfig(ColumnConfig):
@@ -118,7 +93,7 @@ class EmbeddingGenerator:
         if not texts:
             return ([],)
         request = EmbeddingRequest(self._parameters.model, list(texts), self._parameters.for_row(cell.row))
-        vectors = await cast(EmbeddingModels, cell.models).embed(self._alias, request)
+        vectors = await cell.models.embed(self._alias, request)
         if len(vectors) != len(texts):
             raise ModelError(
                 f"{len(vectors)} vectors for {len(texts)} texts", kind=ErrorKind.PERMANENT, reason="unusable answer"

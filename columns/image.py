@@ -6,9 +6,8 @@ import asyncio
 import base64
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Literal
 from urllib.parse import quote
 
 import pyarrow as pa
@@ -20,39 +19,10 @@ from prefect_datagen.columns.inference import RequestParameters, model_for
 from prefect_datagen.columns.llm import Prompt
 from prefect_datagen.columns.media import MediaParts, MultiModalContext, image_format
 from prefect_datagen.columns.references import skip_value_problems, template_references
+from prefect_datagen.engine.chat import ImageRequest
 from prefect_datagen.engine.errors import CellError, SinkError
 from prefect_datagen.engine.node import Cell, ColumnNode, RowKey, Strategy
 from prefect_datagen.models.config import ImageInferenceParameters
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
-    """Everything that decides an image; the client knows which route its endpoint makes images by.
-
-    `parts` are the images and other media that the prompt goes with, as parts of a chat message.
-    """
-
-    model: str
-    prompt: str
-    parts: list[dict[str, Any]] = field(default_factory=list)
-    parameters: dict[str, Any] = field(default_factory=dict)
-
-    def body(self) -> dict[str, Any]:
-        """The request body of `POST /images/generations`, and what the journal's key is made of."""
-        body = {"model": self.model, "prompt": self.prompt, **self.parameters}
-        return {**body, "parts": self.parts} if self.parts else body
-
-
-class ImageModels(Protocol):
-    """Access to image models for one cell: limits, journal and accounting are behind it, as for `Models.chat`."""
-
-    async def image(self, alias: str, request: ImageRequest) -> bytes:
-        """One image file.
-
-        Raises:
-            ModelError: classified by the client.
-        """
-        ...
 
 
 class ImageColumnConfig(ColumnConfig):
@@ -130,7 +100,7 @@ class ImageGenerator:
             parts=await self._media.of_row(cell.inputs),
             parameters=self._parameters.for_row(cell.row),
         )
-        image = await cast(ImageModels, cell.models).image(self._alias, request)
+        image = await cell.models.image(self._alias, request)
         kind = image_format(image)
         if kind is None:
             raise CellError(f"the answer is no image: it starts with {image[:12]!r}", reason="invalid answer")

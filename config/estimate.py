@@ -33,11 +33,11 @@ from prefect_datagen.engine.model_access import (
 from prefect_datagen.engine.node import INLINE, ColumnNode, Strategy
 from prefect_datagen.engine.outcomes import ModelUsage, Record
 from prefect_datagen.engine.row_group import RowGroup
-from prefect_datagen.models.config import ModelConfig
+from prefect_datagen.models.config import EmbeddingInferenceParameters, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 
 SAMPLE = 20
-_NOT_RUN = frozenset({"custom", "validation", "embedding", "image"})
+_NOT_RUN = frozenset({"custom", "validation"})
 _TOKEN_ERROR = 0.3  # relative error of counting tokens by characters, either way
 _ANSWER_TOKENS = (20, 500)  # of a text answer of which nothing is known
 _CALL_SECONDS = (0.5, 10.0)  # of a call of which nothing is known
@@ -192,6 +192,8 @@ def _output_tokens(model: ModelConfig, calls: int, known: ModelUsage | None) -> 
     if known is not None and known.answers:
         mean = known.output_tokens / known.answers
         return Range(low=round(calls * mean * 0.8), high=round(calls * mean * 1.2))
+    if isinstance(model.inference_parameters, EmbeddingInferenceParameters):
+        return Range(low=0, high=0)
     low, high = _ANSWER_TOKENS
     limit = getattr(model.inference_parameters, "max_tokens", None)
     if limit is not None:

@@ -23,6 +23,9 @@ from prefect_datagen.models.prose import LABEL, Dice, sentence
 CHARACTERS_PER_TOKEN = 4
 """A rule of thumb for English text. Real tokenizers differ by model; this needs none of them."""
 
+DIMENSIONS = 32
+"""Numbers in a made-up vector, where the request does not say."""
+
 _QUOTED_CHARACTERS = 60
 _ASKED_FENCE = re.compile(r"```([A-Za-z][\w:+#.-]*)[^\n`]*\Z")
 _JSON_MARKS = re.compile(r'\\.|["{}]')

@@ -47,27 +47,50 @@ def read_answer(reply: Reply, *, redact: Callable[[str], str]) -> ChatAnswer:
     Raises:
         ModelError: there is none; classified as the module says.
     """
+    payload = read_payload(reply, "choices", redact=redact)
+    choice = payload["choices"][0]
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        raise unusable(reply, "the first choice of the answer holds no message", redact=redact)
+    return _read_message(reply, choice, message, payload, redact=redact)
+
+
+def read_payload(reply: Reply, name: str, *, redact: Callable[[str], str]) -> dict[str, Any]:
+    """The JSON object of a reply that holds a list called `name`, not empty.
+
+    Raises:
+        ModelError: it is none; classified as the module says.
+    """
     if reply.status != 200:
         raise _http_error(reply, status=reply.status, redact=redact)
     payload = _parsed(reply.data)
     if payload is _NOT_JSON:
         what = "a web page" if _is_html(reply) else "something that is not whole JSON"
-        raise _unusable(reply, f"the answer is {what}", redact=redact)
-    choices = payload.get("choices") if isinstance(payload, dict) else None
-    if not isinstance(choices, list) or not choices:
-        code = _error_code(payload)
-        if code is not None:
-            raise _http_error(reply, status=code, redact=redact)
-        raise _unusable(reply, "the answer holds no choices", redact=redact)
-    choice = choices[0]
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        raise _unusable(reply, "the first choice of the answer holds no message", redact=redact)
-    return _read_message(reply, choice, message, payload.get("usage"), redact=redact)
+        raise unusable(reply, f"the answer is {what}", redact=redact)
+    if isinstance(payload, dict) and isinstance(payload.get(name), list) and payload[name]:
+        return payload
+    code = _error_code(payload)
+    if code is not None:
+        raise _http_error(reply, status=code, redact=redact)
+    raise unusable(reply, f"the answer holds no {name}", redact=redact)
+
+
+def token_counts(payload: Mapping[str, Any]) -> tuple[int, int]:
+    """Input and output tokens as the endpoint counted them, by either of the two names that they go by; 0 if not told."""
+    usage = payload.get("usage")
+    counts = usage if isinstance(usage, dict) else {}
+    given = _count(counts.get("prompt_tokens")) or _count(counts.get("input_tokens"))
+    made = _count(counts.get("completion_tokens")) or _count(counts.get("output_tokens"))
+    return given, made
 
 
 def _read_message(
-    reply: Reply, choice: dict[str, Any], message: dict[str, Any], usage: Any, *, redact: Callable[[str], str]
+    reply: Reply,
+    choice: dict[str, Any],
+    message: dict[str, Any],
+    payload: dict[str, Any],
+    *,
+    redact: Callable[[str], str],
 ) -> ChatAnswer:
     content = message.get("content")
     text = content if isinstance(content, str) else content_text(content)
@@ -77,15 +100,28 @@ def _read_message(
     if not tool_calls and (not text or text.isspace()):
         refusal = message.get("refusal")
         why = f"the model refused: {refusal}" if refusal else "the message is empty"
-        raise _unusable(reply, f"{why} (finish_reason {finish_reason!r})", redact=redact)
-    counts = usage if isinstance(usage, dict) else {}
+        raise unusable(reply, f"{why} (finish_reason {finish_reason!r})", redact=redact)
+    input_tokens, output_tokens = token_counts(payload)
     return ChatAnswer(
         text=text,
-        input_tokens=_count(counts.get("prompt_tokens")),
-        output_tokens=_count(counts.get("completion_tokens")),
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
         finish_reason=finish_reason if isinstance(finish_reason, str) else None,
         reasoning=reasoning if isinstance(reasoning, str) else None,
         tool_calls=tool_calls if isinstance(tool_calls, list) else None,
+    )
+
+
+def unusable(reply: Reply, what: str, *, redact: Callable[[str], str]) -> ModelError:
+    """The error for a 200 that holds nothing usable: `what` is wrong with it; the answer keeps what came."""
+    came = redact(reply.data.decode(errors="replace"))
+    return ModelError(
+        _trimmed(redact(f"unusable answer from {reply.endpoint}: {what}"), _MESSAGE_CHARACTERS),
+        kind=ErrorKind.PERMANENT,
+        reason=UNUSABLE,
+        status=reply.status,
+        endpoint=reply.endpoint,
+        answer=_trimmed(came, _ANSWER_CHARACTERS),
     )
 
 
@@ -125,18 +161,6 @@ def _http_error(reply: Reply, *, status: int, redact: Callable[[str], str]) -> M
         status=status,
         endpoint=reply.endpoint,
         retry_after=retry_after,
-    )
-
-
-def _unusable(reply: Reply, what: str, *, redact: Callable[[str], str]) -> ModelError:
-    came = redact(reply.data.decode(errors="replace"))
-    return ModelError(
-        _trimmed(redact(f"unusable answer from {reply.endpoint}: {what}"), _MESSAGE_CHARACTERS),
-        kind=ErrorKind.PERMANENT,
-        reason=UNUSABLE,
-        status=reply.status,
-        endpoint=reply.endpoint,
-        answer=_trimmed(came, _ANSWER_CHARACTERS),
     )
 
 

@@ -25,7 +25,6 @@ from prefect_datagen.models.mock_stats import Recorder
 from prefect_datagen.models.prose import LABEL
 
 _MODELS = ("offline", "mock")
-_DIMENSIONS = 32
 
 
 class _Call:
@@ -268,7 +267,7 @@ class MockModel:
 
     def _embeddings(self, call: _Call) -> dict[str, Any]:
         texts = _texts(call.body["input"])
-        dimensions = call.body.get("dimensions") or _DIMENSIONS
+        dimensions = call.body.get("dimensions") or answers.DIMENSIONS
         vectors = [answers.embedding(text, dimensions=dimensions) for text in texts]
         if call.body.get("encoding_format") == "base64":
             data: list[Any] = [answers.vector_base64(vector) for vector in vectors]

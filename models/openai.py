@@ -18,10 +18,19 @@ import orjson
 from pydantic import SecretStr
 from yarl import URL
 
-from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
+from prefect_datagen.engine.chat import (
+    ChatAnswer,
+    ChatRequest,
+    EmbeddingAnswer,
+    EmbeddingRequest,
+    ImageAnswer,
+    ImageRequest,
+)
 from prefect_datagen.engine.errors import ConfigError, ErrorKind, ModelError
 from prefect_datagen.models.completion import Reply, read_answer
 from prefect_datagen.models.config import names_secret
+from prefect_datagen.models.embeddings import read_embeddings
+from prefect_datagen.models.images import image_chat_body, read_chat_image, read_image
 
 _logger = logging.getLogger(__name__)
 
@@ -30,10 +39,11 @@ _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f]")
 _NO_RESPONSE_FORMAT = re.compile("response_?format|json_?schema", re.IGNORECASE)
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _REDACTED = "[redacted]"
+_CHAT, _EMBEDDINGS, _IMAGES = "chat/completions", "embeddings", "images/generations"
 
 
 class OpenAIClient:
-    """A `ChatClient` for one endpoint. Used on one event loop; the session opens with the first call.
+    """A client of chat, embeddings and images for one endpoint, on one event loop. The session opens with the first call.
 
     There is no limit of connections here: limits stand above the client. It does not follow redirects, since a POST
     would arrive as a GET, and the key at another host.
@@ -62,7 +72,7 @@ class OpenAIClient:
     ) -> None:
         base = _checked_url(endpoint)
         self._endpoint = str(base.with_query(None)).rstrip("/")
-        self._chat_url = (base / "chat/completions").with_query(base.query)
+        self._urls = {route: (base / route).with_query(base.query) for route in (_CHAT, _EMBEDDINGS, _IMAGES)}
         self._api_key = api_key
         self._extra_headers = {name: SecretStr(value) for name, value in (extra_headers or {}).items()}
         self._extra_body = extra_body or {}
@@ -98,16 +108,37 @@ class OpenAIClient:
             del body["response_format"]
             formatted = False
         started = time.monotonic()
-        reply = await self._post(body, timeout=timeout)
+        reply = await self._post(_CHAT, body, timeout=timeout)
         if formatted and reply.status in {400, 422} and _NO_RESPONSE_FORMAT.search(reply.data.decode(errors="replace")):
             del body["response_format"]
             left = None if timeout is None else max(0.001, timeout - (time.monotonic() - started))
-            reply = await self._post(body, timeout=left)
+            reply = await self._post(_CHAT, body, timeout=left)
             if reply.status == 200 and request.model not in self._without_response_format:
                 # Only now: an error that quotes the request names response_format, too.
                 _logger.warning("%s refuses response_format for model %r: left out", self._endpoint, request.model)
                 self._without_response_format.add(request.model)
         return read_answer(reply, redact=self._redact)
+
+    async def embed(self, request: EmbeddingRequest, *, timeout: float | None = None) -> EmbeddingAnswer:
+        """Make one call; `timeout` bounds it in seconds. Vectors that come as base64 are decoded.
+
+        Raises:
+            ModelError: classified as for `chat`.
+        """
+        reply = await self._post(_EMBEDDINGS, {**self._extra_body, **request.body()}, timeout=timeout)
+        return read_embeddings(reply, texts=len(request.texts), redact=self._redact)
+
+    async def image(self, request: ImageRequest, *, timeout: float | None = None) -> ImageAnswer:
+        """Make one call; `timeout` bounds it in seconds. With media beside the prompt it is a chat model that paints.
+
+        Raises:
+            ModelError: classified as for `chat`.
+        """
+        if request.parts:
+            body = {**self._extra_body, **image_chat_body(request)}
+            return read_chat_image(await self._post(_CHAT, body, timeout=timeout), redact=self._redact)
+        reply = await self._post(_IMAGES, {**self._extra_body, **request.body()}, timeout=timeout)
+        return read_image(reply, redact=self._redact)
 
     async def aclose(self) -> None:
         """Close all connections. May be called twice; a later call would open new ones."""
@@ -115,7 +146,7 @@ class OpenAIClient:
         if session is not None:
             await session.close()
 
-    async def _post(self, body: dict[str, Any], *, timeout: float | None) -> Reply:
+    async def _post(self, route: str, body: dict[str, Any], *, timeout: float | None) -> Reply:
         try:
             data = orjson.dumps(body)
         except TypeError as error:
@@ -129,7 +160,7 @@ class OpenAIClient:
         session = self._session or self._open()
         try:
             async with session.post(
-                self._chat_url, data=data, timeout=self._timeouts(timeout), allow_redirects=False
+                self._urls[route], data=data, timeout=self._timeouts(timeout), allow_redirects=False
             ) as response:
                 return Reply(self._endpoint, response.status, response.headers, await response.read())
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -142,7 +173,7 @@ class OpenAIClient:
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=self._headers(),
-            proxy=_environment_proxy(self._chat_url),
+            proxy=_environment_proxy(self._urls[_CHAT]),
         )
         return self._session
 
@@ -189,7 +220,7 @@ class OpenAIClient:
         """The text without the key, and without headers and parts of the query that look secret."""
         named = [
             *self._extra_headers.items(),
-            *((name, SecretStr(value)) for name, value in self._chat_url.query.items()),
+            *((name, SecretStr(value)) for name, value in self._urls[_CHAT].query.items()),
         ]
         secrets = [secret.get_secret_value() for name, secret in named if names_secret(name)]
         if self._api_key is not None:

@@ -11,9 +11,7 @@ import pyarrow as pa
 
 from prefect_datagen.columns.base import ColumnConfig
 from prefect_datagen.columns.build import BuildContext
-from prefect_datagen.columns.embedding import EmbeddingRequest
-from prefect_datagen.columns.image import ImageRequest
-from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
+from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, EmbeddingRequest, ImageRequest
 from prefect_datagen.engine.errors import ErrorKind, ModelError
 from prefect_datagen.engine.node import Batch, Cell, ColumnNode, FullColumn, RowKey
 from prefect_datagen.models.config import ModelConfig

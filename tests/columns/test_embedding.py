@@ -7,7 +7,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from prefect_datagen.columns.embedding import EmbeddingColumnConfig, EmbeddingRequest
+from prefect_datagen.columns.embedding import EmbeddingColumnConfig
+from prefect_datagen.engine.chat import EmbeddingRequest
 from prefect_datagen.engine.errors import CellError, ConfigError, ModelError
 from prefect_datagen.engine.node import ColumnNode, Strategy
 from tests.columns.fakes import FakeModels, context, make, problems

@@ -10,7 +10,8 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from prefect_datagen.columns.image import ImageColumnConfig, ImageRequest
+from prefect_datagen.columns.image import ImageColumnConfig
+from prefect_datagen.engine.chat import ImageRequest
 from prefect_datagen.engine.errors import CellError, ErrorKind, ModelError, SinkError
 from prefect_datagen.engine.node import ColumnNode
 from tests.columns.fakes import FakeModels, context, make
