@@ -15,7 +15,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.processors.base import ROW_ID, ProcessorConfig, ProcessorContext, without_row_id
+from prefect_datagen.processors.base import ROW_ID, ProcessorConfig, ProcessorContext, Stage, without_row_id
 from prefect_datagen.processors.session import plain, quoted, read, session
 from prefect_datagen.processors.spooled import POSITION, SpooledRows, numbered, with_position
 from prefect_datagen.seeds.base import plain_schema
@@ -119,7 +119,9 @@ class SqlProcessorConfig(ProcessorConfig):
         Raises:
             ConfigError: the query does not fit the columns.
         """
-        rows = schema.empty_table().append_column(ROW_ID, pa.array([], pa.int64()))
+        rows = schema.empty_table()
+        if self.stage is not Stage.AFTER_GENERATION:
+            rows = rows.append_column(ROW_ID, pa.array([], pa.int64()))
         found = _describe(rows, self.query, owner=self)
         # DuckDB has fewer types than Arrow: what only changed by passing through is changed back.
         passed = _describe(rows, "SELECT * FROM rows", owner=self)

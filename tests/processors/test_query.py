@@ -63,6 +63,17 @@ def test_a_type_that_duckdb_cannot_give_back_is_told_before_any_work() -> None:
         processor.output_schema(codes().schema)
 
 
+def test_the_hidden_column_is_there_in_batches_only() -> None:
+    query = "SELECT DISTINCT * EXCLUDE (__row_id) FROM rows"
+    table = pa.table({"n": [1, 1, 2]})
+    in_batch = make(processor_type="sql", query=query)
+    assert in_batch.output_schema(table.schema) == table.schema
+    with_identity = table.append_column("__row_id", pa.array([7, 8, 9]))
+    assert sorted(run(with_identity, in_batch).column("n").to_pylist()) == [1, 2]
+    with pytest.raises(ConfigError, match="__row_id"):
+        make(processor_type="sql", query=query, stage="after_generation").output_schema(table.schema)
+
+
 def test_added_names_are_known_without_data() -> None:
     processor = make(processor_type="sql", query="SELECT *, n + 1 AS next, upper(code) FROM rows")
     assert list(processor.adds()) == ["next"]
