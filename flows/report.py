@@ -7,6 +7,7 @@ of its own query only. A query that fails has a failed task run; its chart is an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -208,4 +209,5 @@ def _cell(text: str) -> str:
 
 
 def _slug(name: str) -> str:
-    return "".join(letter if letter.isalnum() else "-" for letter in name.lower()).strip("-") or "report"
+    """The name as keys of artifacts are written: small letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "report"

@@ -19,7 +19,7 @@ from prefect_datagen.reports.drawing import Drawing
 from prefect_datagen.reports.palette import DARK, LIGHT, Theme, picture_styles, vega_config
 from prefect_datagen.reports.spec import Column, Heading, LayoutNode, ReportSpec, Row, Tabs
 from prefect_datagen.reports.svg import element, escape, shortened, text
-from prefect_datagen.reports.views import ChartView
+from prefect_datagen.reports.views import ChartView, error_picture
 
 WIDTH = 1_100.0
 MARGIN = 28.0
@@ -160,7 +160,10 @@ class _Painter:
         spec = copy.deepcopy(view.spec or {})
         spec |= {"width": width - 10, "autosize": {"type": "fit-x", "contains": "padding"}}
         spec["config"] = {**vega_config(self._theme), **spec.get("config", {})}
-        found = self._to_svg(spec)
+        try:
+            found = self._to_svg(spec)
+        except ValueError as error:  # a specification of the user's that is no Vega-Lite
+            return error_picture(str(error).strip().splitlines()[0], width)
         size = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', found)
         height = float(size[2]) if size else 300.0
         # Every chart has its own `clip0`: in one document their names must differ.

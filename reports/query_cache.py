@@ -53,7 +53,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from prefect_datagen.reports.circuit import Circuit, CircuitState
 from prefect_datagen.reports.errors import (
@@ -71,7 +71,6 @@ if TYPE_CHECKING:
 __all__ = [
     "CacheStatistics",
     "Cancellation",
-    "PendingRows",
     "Query",
     "QueryCache",
     "QueryHandle",
@@ -87,16 +86,8 @@ INTERRUPT_INTERVAL = 0.05
 _Action = Callable[[], object]
 
 
-class PendingRows(Protocol):
-    """Rows that may still be on their way: a `QueryHandle`, a `concurrent.futures.Future`, a Prefect future."""
-
-    def result(self, timeout: float | None = None) -> pa.Table:
-        """The rows; waits for them `timeout` seconds at most."""
-        ...
-
-
 class QueryHandle:
-    """One waiter for the rows of one query.
+    """One waiter for the rows of one query. `result` is that of futures, whether of the standard library or Prefect's.
 
     `future` is its own: cancelling it, or an asyncio task that awaits the handle, is the same as `leave()`, and touches
     no other waiter. Leaving after the rows have come does nothing.
@@ -424,6 +415,7 @@ class QueryCache:
         execution.relations = {}
         del self._inflight[execution.query.key]
         self._counts[count] += 1
+        self._changed.notify_all()  # the keeper may have waited for this deadline
         waiters, execution.waiters = execution.waiters, set()
         actions.extend(handle.leave for handle in execution.upstream)
         actions.extend(partial(_answer, waiter, table, error) for waiter in waiters)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Discriminator,
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.reports.formats import check_format
 from prefect_datagen.reports.query import SourceLimits
 
 Name = Annotated[StrictStr, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=64)]
@@ -266,6 +268,15 @@ class Stack(StrEnum):
     SHARE = "share"
 
 
+def _checked_format(format_: str) -> str:
+    check_format(format_)
+    return format_
+
+
+NumberFormat = Annotated[StrictStr, AfterValidator(_checked_format)]
+"""How numbers are written: one of Python's formats, or `bytes`, `duration`, `si`."""
+
+
 class BarConfig(_QueryChart):
     """Bars, one for each row."""
 
@@ -275,7 +286,7 @@ class BarConfig(_QueryChart):
     color: StrictStr | None = Field(default=None, description="Column of the series.")
     stack: Stack = Stack.STACKED
     horizontal: bool | None = Field(default=None, description="By default where category names are long.")
-    format: StrictStr | None = Field(default=None, description="Format of the values, such as `,.0f` or `.1%`.")
+    format: NumberFormat | None = Field(default=None, description="Format of the values, such as `,.0f` or `.1%`.")
 
 
 class LineConfig(_QueryChart):
@@ -285,7 +296,7 @@ class LineConfig(_QueryChart):
     x: StrictStr
     y: StrictStr | list[StrictStr] = Field(description="Column of the values; several columns are several lines.")
     color: StrictStr | None = Field(default=None, description="Column of the series, where y is one column.")
-    format: StrictStr | None = None
+    format: NumberFormat | None = None
 
 
 class AreaConfig(_QueryChart):
@@ -295,7 +306,7 @@ class AreaConfig(_QueryChart):
     x: StrictStr
     y: StrictStr | list[StrictStr]
     color: StrictStr | None = None
-    format: StrictStr | None = None
+    format: NumberFormat | None = None
 
 
 class HistogramConfig(_QueryChart):
@@ -306,7 +317,7 @@ class HistogramConfig(_QueryChart):
     x_end: StrictStr | None = None
     y: StrictStr | None = None
     bins: int = Field(default=30, ge=1, le=500)
-    format: StrictStr | None = Field(default=None, description="Format of the values on the x axis.")
+    format: NumberFormat | None = Field(default=None, description="Format of the values on the x axis.")
 
 
 class PointConfig(_QueryChart):
@@ -327,7 +338,7 @@ class HeatmapConfig(_QueryChart):
     x: StrictStr
     y: StrictStr
     color: StrictStr = Field(description="Column of the values.")
-    format: StrictStr | None = None
+    format: NumberFormat | None = None
 
 
 class BoxConfig(_QueryChart):
@@ -346,7 +357,7 @@ class KpiConfig(_QueryChart):
     compare: StrictStr | None = Field(default=None, description="Column of the value that it is compared with.")
     better: Literal["higher", "lower"] | None = Field(default=None, description="Which change is shown as good news.")
     note: StrictStr | None = Field(default=None, description="Column of a line of small print.")
-    format: StrictStr | None = None
+    format: NumberFormat | None = None
 
 
 class TableConfig(_QueryChart):
@@ -357,7 +368,7 @@ class TableConfig(_QueryChart):
         default=None, description="Which columns, and in what order; all by default."
     )
     labels: dict[StrictStr, StrictStr] = Field(default_factory=dict, description="Headings by column.")
-    formats: dict[StrictStr, StrictStr] = Field(default_factory=dict, description="Formats by column.")
+    formats: dict[StrictStr, NumberFormat] = Field(default_factory=dict, description="Formats by column.")
     rows: int = Field(default=50, ge=1, le=10_000, description="Most rows shown.")
 
 

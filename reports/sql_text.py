@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
+from sqlglot.dialects.dialect import Dialect
+from sqlglot.errors import SqlglotError
+
+# sqlglot loads a dialect when it is first used, and that would be while somebody waits for the first chart.
+Dialect.get_or_raise("duckdb")
+
 QUERY_REFERENCE = re.compile(r"\{\{\s*queries\.([A-Za-z_]\w*)\s*\}\}")
 """`{{ queries.name }}`: the rows of another query, as a relation."""
 
@@ -35,9 +41,6 @@ class Token:
 @lru_cache(maxsize=1_024)
 def tokens(text: str, dialect: str | None = None) -> tuple[Token, ...] | None:
     """The tokens of an SQL text without its comments, or None where the text cannot be cut into tokens."""
-    from sqlglot.dialects.dialect import Dialect
-    from sqlglot.errors import SqlglotError
-
     try:
         found = Dialect.get_or_raise(dialect).tokenize(text)
     except SqlglotError:

@@ -33,7 +33,7 @@ from prefect_datagen.reports.spec import (
     TableConfig,
     TextConfig,
 )
-from prefect_datagen.reports.svg import element, escape, text
+from prefect_datagen.reports.svg import element, escape, shortened, text
 from prefect_datagen.reports.values import records
 from prefect_datagen.reports.vega import MAX_ROWS, vega_spec
 
@@ -111,7 +111,7 @@ def error_view(name: str, config: ChartConfig, error: BaseException, *, message:
         title=_title(name, config),
         description=config.description,
         html=_figure(name, config, body),
-        draw=lambda width: _error_picture(said, width),
+        draw=lambda width: error_picture(said, width),
         error=said,
     )
 
@@ -220,9 +220,8 @@ def _spoken(name: str, config: ChartConfig) -> str:
     return f"{_title(name, config)}. {config.description or f'{config.type} chart; its rows follow as a table'}"
 
 
-def _error_picture(said: str, width: float) -> Drawing:
-    from prefect_datagen.reports.svg import shortened
-
+def error_picture(said: str, width: float) -> Drawing:
+    """The panel in place of a chart, in a picture."""
     frame = element("rect", x=1, y=1, width=width - 2, height=78, rx=6, class_="error")
     lines = text("This chart could not be drawn.", 16, 32, class_="strong") + text(shortened(said, width - 32), 16, 56)
     return Drawing(frame + lines, width, 80)

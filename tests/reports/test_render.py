@@ -11,6 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import orjson
+import pyarrow as pa
 import pytest
 from PIL import Image
 
@@ -20,7 +21,8 @@ from prefect_datagen.reports.picture import PictureMaker
 from prefect_datagen.reports.query_cache import QueryCache
 from prefect_datagen.reports.render import Format, Rendered, render, write_file, write_report
 from prefect_datagen.reports.report import Report
-from prefect_datagen.reports.views import ChartView, pending_html
+from prefect_datagen.reports.spec_file import parse_report
+from prefect_datagen.reports.views import ChartView, pending_html, render_chart
 from tests.reports.datasets import write_dataset
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "reports" / "reviews.yaml"
@@ -64,8 +66,6 @@ def test_the_page_reaches_nothing_and_allows_exactly_its_own_scripts(drawn):
 def test_a_page_without_vega_charts_is_small(dataset):
     spec = EXAMPLE.read_text().split("charts:")[0]
     with QueryCache() as cache:
-        from prefect_datagen.reports.spec_file import parse_report
-
         small = parse_report(spec + "charts:\n  c: {type: bar, query: by_category, x: category, y: rows}\n")
         with Report.open(small, data=[dataset]) as report:
             views = report.start(cache).views()
@@ -117,6 +117,17 @@ class TestPictures:
         assert image.width == 2_200
         assert image.getpixel((4, 4))[:3] == (0x11, 0x15, 0x1B)
         assert render(report.spec, views, Format.PDF, maker=maker).startswith(b"%PDF-")
+
+    def test_a_specification_that_is_none_is_a_panel_in_the_picture(self, maker):
+        spec = parse_report(
+            "charts:\n  v: {type: vega, sql: SELECT 1 AS a, spec: {mark: {type: nonsense}, encoding: 7}}\n"
+            "  t: {type: text, markdown: Beside}\n"
+        )
+        table = pa.table({"a": [1]})
+        views = {name: render_chart(name, chart, table if name == "v" else None) for name, chart in spec.charts.items()}
+        svg = render(spec, views, Format.SVG, maker=maker).decode()
+        assert "This chart could not be drawn." in svg
+        assert ">Beside<" in svg
 
     def test_names_inside_vega_charts_do_not_meet(self, drawn, maker):
         report, views = drawn

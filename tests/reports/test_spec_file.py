@@ -92,3 +92,8 @@ def test_a_file_that_cannot_be_read_is_a_config_error(tmp_path):
     (tmp_path / "x.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="not UTF-8"):
         load_report(tmp_path / "x.yaml")
+
+
+def test_a_format_that_is_none_is_found_before_anything_runs():
+    text = GOOD + "  two: {type: kpi, query: all, value: n, format: ',.2q'}\n"
+    assert "r.yaml:7: charts.two.format: ',.2q' is no number format" in problems(text)[0]
