@@ -183,6 +183,7 @@ def _processors(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
     for index, processor in enumerate(config.processors):
         for field, message in processor.check(known):
             yield Problem(("processors", index, *_steps(field)), message)
+        known = known | set(processor.adds())
 
 
 def _checks(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:
