@@ -1,0 +1,117 @@
+"""`prefect-datagen chain`: the datasets of a workflow, each seeded from the earlier ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prefect_datagen.cli.options import ApiKeyVariable, Endpoint, Offline, Seed, make_run
+
+if TYPE_CHECKING:
+    from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+    from prefect_datagen.blocks.offline_model import OfflineModel
+    from prefect_datagen.config.workflow import Workflow
+    from prefect_datagen.flows.chain import ChainPreview
+
+
+def chain(
+    workflow: Annotated[Path, typer.Argument(metavar="WORKFLOW", help="YAML file that describes the stages.")],
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Folder or fsspec URL for the stages' datasets. [default: its path]"
+        ),
+    ] = None,
+    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Run this stage only.")] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and all that follow from it.")
+    ] = None,
+    preview: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Make N rows of each stage, in memory, and show them.")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="With --preview: one JSON object per stage on stdout.")] = False,
+    seed: Seed = None,
+    resume: Annotated[
+        str | None, typer.Option(metavar="MODE", help="As for build, for every stage that is run.")
+    ] = None,
+    offline: Offline = False,
+    endpoint: Endpoint = None,
+    api_key_env: ApiKeyVariable = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="run.KEY=VALUE", help="Set a field of every stage's run. Repeatable."),
+    ] = None,
+) -> None:
+    """Build the datasets of WORKFLOW, each seeded from the earlier ones, or continue where a run of it ended.
+
+    Example: prefect-datagen chain workflow.yaml --preview 3 --offline
+    """
+    from prefect_datagen.cli.console import quiet_prefect, showing_progress
+
+    quiet_prefect()
+    run = make_run(_run_settings(settings), seed=seed, resume=resume)
+    from prefect_datagen.config.workflow import Workflow
+
+    loaded = Workflow.load(Path(workflow))
+    endpoints = _endpoints(loaded, offline=offline, url=endpoint, api_key_variable=api_key_env)
+
+    from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
+    from prefect_datagen.cli.outcome import finish
+    from prefect_datagen.flows.chain import chain_datasets
+
+    with showing_progress("chain"):
+        state = chain_datasets(
+            loaded,
+            sink=ParquetRowGroupSink(path=output) if output is not None else None,
+            run=run,
+            endpoints=endpoints,
+            only=only,
+            start=start,
+            preview=preview,
+            return_state=True,
+        )
+    result = finish(state)
+    if preview is not None:
+        _show(result, json=json)
+    typer.echo(result.summary, err=json)
+
+
+def _run_settings(settings: list[str] | None) -> dict[str, object]:
+    from prefect_datagen.cli.options import split_settings
+    from prefect_datagen.engine.errors import ConfigError
+
+    config, run = split_settings(settings)
+    if config:
+        raise ConfigError(
+            f"--set {next(iter(config))}: a workflow's stages are edited in its file; run.KEY is meant here"
+        )
+    return run
+
+
+def _endpoints(
+    workflow: Workflow, *, offline: bool, url: str | None, api_key_variable: str | None
+) -> list[ModelEndpoint | OfflineModel]:
+    """Blocks that stand for every provider that a stage's models name, or none where the stages' own are used."""
+    from prefect_datagen.cli.options import make_endpoints
+    from prefect_datagen.config.workflow_check import check_stages
+
+    found = [
+        endpoint
+        for shape in check_stages(workflow).values()
+        for endpoint in make_endpoints(shape.config, offline=offline, url=url, api_key_variable=api_key_variable)
+    ]
+    return list({endpoint.provider: endpoint for endpoint in found}.values())
+
+
+def _show(previews: ChainPreview, *, json: bool) -> None:
+    for name, preview in previews.stages.items():
+        if json:
+            rows = preview.dataset.to_json(orient="records", date_format="iso", force_ascii=False)
+            typer.echo(f'{{"stage": "{name}", "rows": {rows}}}')
+        else:
+            from prefect_datagen.cli.records import show_records
+
+            typer.echo(f"stage {name}")
+            show_records(preview)

@@ -1,0 +1,180 @@
+"""The flow `chain-datasets`: stages that seed each other, each a task run with its dataset as a subflow run.
+
+Stages are submitted all at once, each waiting for those that it takes its seeds from: independent ones run at the same
+time, and what waits for a stage that failed is `NotReady`. A stage that failed does not stop independent ones.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from prefect import State, flow
+from prefect.futures import PrefectFuture
+from prefect.states import Cancelled, Completed
+from pydantic import BaseModel, ConfigDict, Field
+
+from prefect_datagen.blocks.model_endpoint import ModelEndpoint
+from prefect_datagen.blocks.offline_model import OfflineModel
+from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.config.workflow import Workflow
+from prefect_datagen.engine.errors import ConfigError, DatagenError, InternalError
+from prefect_datagen.flows.log import run_log
+from prefect_datagen.flows.results import PreviewResult
+from prefect_datagen.flows.row_groups import INTERRUPT_GRACE, interrupted
+from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
+from prefect_datagen.tasks.runtime import stop_runs
+
+StageFuture = PrefectFuture[StageResult | State[StageResult]]
+
+
+class ChainResult(BaseModel):
+    """A finished workflow: what became of each stage that was run, in order."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    stages: dict[str, StageResult]
+
+    @property
+    def summary(self) -> str:
+        """One line a stage."""
+        return "\n".join(stage.summary for stage in self.stages.values())
+
+
+class ChainPreview:
+    """A preview of a workflow: the rows of each stage, in this process's memory."""
+
+    def __init__(self, stages: dict[str, PreviewResult]) -> None:
+        self.stages = stages
+
+    @property
+    def summary(self) -> str:
+        """One line a stage."""
+        return "\n".join(f"{name}: {preview.summary}" for name, preview in self.stages.items())
+
+
+@flow(name="chain-datasets", retries=0)
+def chain_datasets(
+    workflow: Workflow | dict[str, Any] | Path | str,
+    *,
+    sink: ParquetRowGroupSink | None = None,
+    run: RunConfig | None = None,
+    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    only: str | None = Field(default=None, description="Run this stage only; the ones before it must be there."),
+    start: str | None = Field(default=None, description="Run this stage and all that follow from it."),
+    preview: int | None = Field(default=None, ge=1, description="Make so many rows of each stage, in memory."),
+) -> ChainResult | ChainPreview | State[Any]:
+    """Build the datasets of a workflow, each seeded from the earlier ones.
+
+    Args:
+        workflow: a `Workflow`, a dict, a YAML text, or the path of a YAML file.
+        sink: its path holds a dataset directory for each stage. Default: the workflow's own `path`.
+        run: settings that go before those of the workflow and its stages; what is not set in it stays theirs.
+        endpoints: blocks that stand for providers of all stages, before those that stages name.
+        only: run one stage.
+        start: run one stage and all that follow from it.
+        preview: rows of each stage; nothing is written to disk.
+
+    Returns:
+        The result of each stage; as a state named Partial where rows of one are missing and `on_shortfall` is `warn`,
+        Cached where nothing had changed.
+
+    Raises:
+        ConfigError: the workflow, or the config of a stage, is wrong; nothing was done.
+        DatagenError: the first stage that failed, by name. What the others built stays, and a second run continues.
+    """
+    loaded = Workflow.load(workflow)
+    if preview is not None and (only is not None or start is not None):
+        raise ConfigError("--preview makes a few rows of the whole workflow: leave --only and --from out")
+    stages = loaded.selection(only=only, start=start)
+    chain = Chain(
+        loaded,
+        base=None if preview is not None else _base(loaded, sink),
+        given=run,
+        endpoints=endpoints,
+        most_rows=preview,
+    )
+    futures: dict[str, StageFuture] = {}
+    for stage in stages:
+        waits_for = [futures[name] for name in stage.seeds_from if name in futures]
+        futures[stage.name] = run_stage.submit(chain, stage.name, wait_for=waits_for, return_state=False)
+    interruption = _wait(chain, futures)
+    if interruption is not None:
+        if not isinstance(interruption, KeyboardInterrupt):
+            raise interruption  # Prefect's own, whose state Prefect sets
+        return Cancelled(message="interrupted; what was committed stays, and a second run continues from there")
+    return _final_state(chain, {name: future.state for name, future in futures.items()})
+
+
+def _base(workflow: Workflow, sink: ParquetRowGroupSink | None) -> ParquetRowGroupSink:
+    if sink is not None:
+        return sink
+    if workflow.path is None:
+        raise ConfigError("path: is required in the workflow where no sink (--output) is given")
+    return ParquetRowGroupSink(path=workflow.path)
+
+
+def _wait(chain: Chain, futures: dict[str, StageFuture]) -> BaseException | None:
+    """Wait for every stage. An interruption stops them, is waited for, and is returned."""
+    try:
+        for future in futures.values():
+            future.wait()
+    except BaseException as interruption:  # noqa: BLE001 - returned, and raised again by the caller
+        chain.stopping.set()
+        stop_runs(interrupted(interruption), grace=INTERRUPT_GRACE)
+        for future in futures.values():
+            future.wait()
+        return interruption
+    return None
+
+
+def _final_state(chain: Chain, states: dict[str, State[Any]]) -> State[Any]:
+    """The flow's final state.
+
+    Raises:
+        DatagenError: of the first stage that failed.
+    """
+    failed = [name for name, state in states.items() if state.is_failed() or state.is_crashed()]
+    if failed:
+        waiting = [name for name, state in states.items() if state.is_pending()]
+        if waiting:
+            run_log().error("stages not run, because an earlier one failed: %s", ", ".join(waiting))
+        raise _error_of(failed[0], states[failed[0]])
+    if any(state.is_cancelled() for state in states.values()):
+        stopped = [name for name, state in states.items() if state.is_cancelled()]
+        return Cancelled(message=f"stages stopped: {', '.join(stopped)}; a second run continues from there")
+    stages: dict[str, StageResult] = {name: state.result() for name, state in states.items()}
+    result = ChainResult(name=chain.workflow.name, stages=stages)
+    name = "Completed"
+    if any(state.name == "Partial" for state in states.values()):
+        name = "Partial"
+    elif all(stage.outcome is StageOutcome.CACHED for stage in stages.values()):
+        name = "Cached"
+    return Completed(name=name, message=result.summary, data=result if chain.base is not None else _preview(chain))
+
+
+def _error_of(name: str, state: State[Any]) -> DatagenError:
+    error = state.result(raise_on_failure=False)
+    if isinstance(error, DatagenError):
+        return error
+    unknown = InternalError(f"chain stage {name}: {type(error).__name__}: {error} (state {state.name})")
+    if isinstance(error, BaseException):
+        unknown.__cause__ = error
+    return unknown
+
+
+def _preview(chain: Chain) -> ChainPreview:
+    previews = {}
+    for stage in chain.workflow.in_order():
+        store = chain.sink(stage.name).reader()
+        metadata = store.metadata()
+        if metadata is not None:
+            previews[stage.name] = PreviewResult(
+                dataset=store.load(),
+                rejects=store.rejects(),
+                task_traces=store.traces().to_pandas(),
+                metadata=metadata,
+            )
+    return ChainPreview(previews)
