@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -21,6 +21,9 @@ from prefect_datagen.columns.base import Config
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.health import wilson_lower_bound
 from prefect_datagen.engine.outcomes import CheckResult, CheckTally
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
 
 
 class OnFail(StrEnum):
@@ -213,6 +216,20 @@ def tally(checks: Sequence[Check], table: pa.Table) -> tuple[dict[str, CheckTall
             if check.on_fail is OnFail.REJECT_ROW and check.judges_rows:
                 failing[check.name] = bad
     return tallies, failing
+
+
+def recount(check: UniqueCheck, dataset: Dataset) -> CheckTally:
+    """Rows of a whole dataset whose value stands in another row before them; only the column is read."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        connection.register("rows", dataset)
+        column = check.sql_column()
+        repeated = f"count({column}) - count(DISTINCT {column}) + greatest(count(*) - count({column}) - 1, 0)"
+        query = f"SELECT count(*), {repeated} FROM rows"
+        found = connection.execute(query).fetchone()
+    assert found is not None
+    return CheckTally(rows=found[0], failing=found[1])
 
 
 def merge(tallies: Iterable[Mapping[str, CheckTally]]) -> dict[str, CheckTally]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import orjson
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Config
 from prefect_datagen.columns.code import LLMCodeColumnConfig
@@ -30,6 +30,7 @@ from prefect_datagen.columns.sql import SqlColumnConfig
 from prefect_datagen.columns.validation import ValidationColumnConfig
 from prefect_datagen.config.checking import check
 from prefect_datagen.config.checks import AnyCheck, OnFail
+from prefect_datagen.config.data_designer import plain_config, unwrap
 from prefect_datagen.config.problems import Path as FieldPath
 from prefect_datagen.config.problems import Problem, from_validation_error, line_of
 from prefect_datagen.engine.errors import ConfigError
@@ -67,9 +68,28 @@ class DatasetConfig(Config):
     constraints: list[Constraint] = Field(default_factory=list, description="Inequalities that sampled rows satisfy.")
     processors: list[Processor] = Field(default_factory=list, description="What happens to rows around generation.")
     checks: list[AnyCheck] = Field(default_factory=list, description="Quality gates over the finished rows.")
+    tool_configs: list[Any] = Field(default_factory=list, exclude=True, description="Not supported: must be empty.")
+    profilers: list[Any] = Field(default_factory=list, exclude=True, description="Not supported: must be empty.")
     base_dir: str | None = Field(
         default=None, description="Folder that relative paths start from: that of the config file, by default."
     )
+
+    @field_validator("tool_configs")
+    @classmethod
+    def _no_tools(cls, value: list[Any]) -> list[Any]:
+        if value:
+            raise ValueError("tools of MCP servers are not supported; leave tool_configs and tool_alias out")
+        return value
+
+    @field_validator("profilers")
+    @classmethod
+    def _no_profilers(cls, value: list[Any]) -> list[Any]:
+        if value:
+            raise ValueError(
+                "profilers are not supported; leave them out: every build has a report, and `checks` hold its rows to "
+                "limits"
+            )
+        return value
 
     def model_post_init(self, context: Any) -> None:
         """Tell columns and processors where relative paths start from."""
@@ -93,12 +113,21 @@ class DatasetConfig(Config):
         text, file, data, base_dir = _read(source)
         for path, value in (overrides or {}).items():
             _override(data, path, value)
-        data = _unwrap(data)
+        data = unwrap(data)
         config, problems = parse(data, base_dir=base_dir)
         if config is None:
             _raise(problems, text, file)
         assert config is not None
         return config
+
+    @classmethod
+    def from_data_designer(cls, source: Any) -> DatasetConfig:
+        """The config of Data Designer's builder (or its config object), functions and data frames included.
+
+        Raises:
+            ConfigError: with every problem there is, what is not supported among them.
+        """
+        return cls.load(plain_config(source))
 
     def to_yaml(self) -> str:
         """The config as a YAML document that `load` reads back."""
@@ -202,13 +231,6 @@ def _yaml(text: str, where: str) -> Any:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
-
-
-def _unwrap(data: Any) -> Any:
-    """Data Designer writes its config under `data_designer`, beside its own version."""
-    if isinstance(data, dict) and "data_designer" in data:
-        return data["data_designer"]
-    return data
 
 
 def _override(data: Any, path: str, value: Any) -> None:

@@ -43,6 +43,7 @@ class Preparation:
     """What a run is going to do.
 
     Attributes:
+        recorded: what the dataset that is there says of the run that made it, or None.
         seed: the run seed: given, recorded, or drawn.
         blueprint: the dataset.
         decision: what happens to a dataset that is there.
@@ -52,6 +53,7 @@ class Preparation:
         repairable: rows that were rejected for a cause that a retry can help, where the run repairs.
     """
 
+    recorded: RunRecord | None
     seed: int
     blueprint: Blueprint
     decision: Decision
@@ -92,6 +94,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
     paid = paid_columns(blueprint, recorded) if decision.course is Course.SUPERSEDE and run.journal else frozenset()
     metadata = None if reader is None else reader.metadata()
     return Preparation(
+        recorded=recorded,
         seed=seed,
         blueprint=blueprint,
         decision=decision,

@@ -216,6 +216,8 @@ class _Run:
 def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> None:
     """Bring the sink to where the run starts from."""
     course, blueprint = prepared.decision.course, prepared.blueprint
+    if store.run_record() != prepared.recorded:
+        raise SinkError(f"{store.location} was changed by another process just now; run again", path=store.location)
     if course in (Course.SUPERSEDE, Course.RENEW):
         for difference in prepared.decision.differences:
             run_log().warning("differs from the dataset in %s: %s", store.location, difference)

@@ -22,7 +22,7 @@ from typing import Any
 from prefect import State, unmapped
 from prefect.futures import PrefectFuture
 
-from prefect_datagen.config.checks import OnFail, merge
+from prefect_datagen.config.checks import OnFail, UniqueCheck, merge, recount
 from prefect_datagen.config.plan import Plan, RowGroupPlan
 from prefect_datagen.engine.errors import DatagenError, InternalError, ProcessorError, QualityError, RunInterruptedError
 from prefect_datagen.engine.outcomes import CheckResult, CheckTally, Outcome, RowGroupManifest, RowGroupOutcome
@@ -109,7 +109,11 @@ class Controller:
         return [check.judge(self._tallies.get(check.name, CheckTally()), final=final) for check in checks]
 
     def judge(self, *, final: bool) -> None:
-        """Stop the run where a gate that fails it does."""
+        """Stop the run where a gate that fails it does; at the end, count repeated values over all row groups."""
+        if final:
+            for check in self.runtime.blueprint.config.checks:
+                if isinstance(check, UniqueCheck):
+                    self._tallies[check.name] = recount(check, self.runtime.store.generated())
         for result in self.check_results(final=final):
             if not result.passed and result.on_fail == OnFail.FAIL_RUN:
                 self.stop(

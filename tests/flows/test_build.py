@@ -331,6 +331,19 @@ def test_a_run_with_inline_stages_has_one_task_run_per_row_group(tmp_path: Path)
     assert set(_task_run_states(state)) == {"process-row-group-00000", "process-row-group-00001"}
 
 
+def test_a_gate_on_unique_values_sees_all_row_groups(tmp_path: Path) -> None:
+    """Six rows in row groups of one: no row group repeats a value, the dataset does."""
+    config = samplers(
+        columns=[{"name": "one", "column_type": "expression", "expr": "same"}],
+        checks=[{"name": "all differ", "check_type": "unique", "column": "one", "max_share": 0.1}],
+    )
+    result = build(config, tmp_path / "d", 6, row_group_size=1)
+    (check,) = result.metadata.checks
+    assert not check.passed
+    assert check.message == "5 of 6 rows fail 'all differ' (83.3 %)"
+    assert result.metadata.status is Verdict.DEGRADED
+
+
 def test_an_in_memory_sink_is_a_block_like_the_other() -> None:
     assert InMemoryRowGroupSink().location == "memory"
 
