@@ -22,16 +22,16 @@ def test_the_endpoint_is_kept_at_its_limit_and_dependent_cells_start_at_once(
 
     Jitter spreads the answers: in waves of 64 at the same instant the count would fall between two waves.
     """
-    mock_server.become(latency_ms=120, jitter_ms=60, log_requests=True)
+    mock_server.become(latency_ms=400, jitter_ms=200, log_requests=True)
     build_dataset(
         str(AIRPORTS),
-        num_records=400,
+        num_records=250,
         sink=ParquetRowGroupSink(path=tmp_path / "d"),
-        run=RunConfig(row_group_size=200, seed=7),
+        run=RunConfig(row_group_size=50, seed=7),
         endpoints=[ModelEndpoint(provider="endpoint", base_url=mock_server.url)],
     )
     stats = mock_server.stats()
-    assert stats.calls == 1_600
+    assert stats.calls == 1_000
     assert stats.max_in_flight == 64
     assert stats.share_in_flight(64, 64) > 0.5
     requests = sorted(mock_server.requests(), key=lambda request: request.arrived)
