@@ -21,6 +21,7 @@ _TIME_STEPS = (
     *(_HOUR * n for n in (1, 2, 3, 6, 12)),
     *(_DAY * n for n in (1, 2, 7, 14)),
 )
+_TINY = 1e-290  # a range that cannot be cut into steps: those would be zero
 _MONTH_STEPS = (1, 2, 3, 6, 12, 24, 60, 120, 240, 600, 1_200)
 
 
@@ -42,8 +43,8 @@ def number_axis(values: Sequence[float], *, count: int, zero: bool, format_: str
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if zero:
         low, high = min(low, 0.0), max(high, 0.0)
-    if low == high:
-        low, high = (low - 0.5, high + 0.5) if low or not zero else (0.0, 1.0)
+    if high - low < _TINY:
+        low, high = (low - 0.5, high + 0.5) if abs(low) > _TINY or not zero else (0.0, 1.0)
     step = _nice_step((high - low) / count)
     first, last = math.floor(low / step), math.ceil(high / step)
     places = [number * step for number in range(first, last + 1)]
@@ -53,7 +54,7 @@ def number_axis(values: Sequence[float], *, count: int, zero: bool, format_: str
 
 def exact_axis(low: float, high: float, *, count: int, scale: Scale, format_: str | None = None) -> Axis:
     """An axis that ends where its values do; ticks stand between."""
-    if low == high:
+    if high - low < _TINY:
         low, high = low - 0.5, high + 0.5
     if scale is Scale.TIME:
         return Axis(low, high, tuple(time_ticks(low, high, count=count)))

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
+from prefect_datagen.cli.diff import diff
+from prefect_datagen.cli.report import report
+from prefect_datagen.engine.errors import ConfigError
 from tests.reports.datasets import write_dataset
 
 PROGRAM = """
@@ -77,10 +83,20 @@ def test_a_failed_chart_is_told_and_exits_with_1(folder):
         (["diff", "one", "two", "--fail-on", "rows<1"], "is no condition"),
     ],
 )
-def test_what_is_wrong_is_told_and_exits_with_2(folder, arguments, said):
-    done = run(*arguments, folder=folder)
+def test_what_is_wrong_is_a_config_error(folder, arguments, said):
+    app = typer.Typer()
+    app.command("report")(report)
+    app.command("diff")(diff)
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(app, list(map(str, arguments)))
+    assert isinstance(done.exception, ConfigError)
+    assert said in done.exception.message
+
+
+def test_a_config_error_exits_with_2_and_without_a_traceback(folder):
+    done = run("report", "nope.yaml", folder=folder)
     assert done.returncode == 2
-    assert said in done.stderr
+    assert done.stderr.startswith("error: cannot read report")
     assert "Traceback" not in done.stderr
 
 

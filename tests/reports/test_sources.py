@@ -100,7 +100,7 @@ def postgres_url(tmp_path_factory) -> Iterator[str]:
     try:
         yield f"postgresql+psycopg://tester@/postgres?host={folder}"
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
+        subprocess.run([*control, "-t", "300", "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
 
 
 @pytest.fixture
