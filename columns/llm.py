@@ -63,11 +63,17 @@ class LLMColumnConfig(ColumnConfig):
     multi_modal_context: list[MultiModalContext] | None = Field(
         default=None, description="Columns with images, audio or video that are sent along."
     )
-    tool_alias: str | None = Field(default=None, description="Alias of one of `tool_configs`.")
+    tool_alias: None = Field(default=None, exclude=True, description="Not supported: no column asks with tools.")
     with_trace: TraceType = Field(default=TraceType.NONE, description="What `{name}__trace` holds, as JSON text.")
     extract_reasoning_content: bool = Field(
         default=False, description="Keep what the model reasoned in `{name}__reasoning_content`."
     )
+
+    @field_validator("tool_alias", mode="before")
+    @classmethod
+    def _no_tools(cls, value: Any) -> None:
+        if value is not None:
+            raise ValueError("tools of MCP servers are not supported; leave tool_configs and tool_alias out")
 
     def answer_form(self) -> AnswerForm:
         """What the column wants of an answer.
