@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -79,28 +82,34 @@ def postgres_url(tmp_path_factory) -> Iterator[str]:
     if found is None:
         pytest.skip("no PostgreSQL server is installed")
     pytest.importorskip("psycopg")
+    import psycopg
+
     folder = tmp_path_factory.mktemp("pg")
-    data = folder / "data"
-    as_user: list[str] = []
+    identity: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         shutil.chown(folder, "postgres")
-        for parent in folder.parents:
-            if parent.stat().st_uid == 0 and parent != Path("/") and parent != Path("/tmp"):
-                parent.chmod(parent.stat().st_mode | 0o055)
-        as_user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-    bin_ = Path(found).parent
-    subprocess.run(
-        [*as_user, found, "-D", data, "-U", "tester", "-A", "trust"], check=True, capture_output=True, cwd=folder
-    )
-    options = f"-k {folder} -c listen_addresses='' -c fsync=off"
-    control = [*as_user, str(bin_ / "pg_ctl"), "-D", str(data), "-w"]
-    subprocess.run(
-        [*control, "-l", str(folder / "log"), "-o", options, "start"], check=True, capture_output=True, cwd=folder
+        for parent in list(folder.parents)[:-2]:
+            parent.chmod(parent.stat().st_mode | 0o055)
+        identity |= {"user": "postgres", "group": "postgres", "extra_groups": []}
+    program = Path(found).resolve().with_name("postgres")
+    subprocess.run([found, "-D", "data", "-U", "tester", "-A", "trust"], check=True, **identity)
+    server = subprocess.Popen(
+        [program, "-D", "data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"], **identity
     )
     try:
+        end = time.monotonic() + DEADLINE
+        while True:
+            try:
+                psycopg.connect(f"user=tester dbname=postgres host={folder}").close()
+                break
+            except psycopg.OperationalError:
+                assert server.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.02)
         yield f"postgresql+psycopg://tester@/postgres?host={folder}"
     finally:
-        subprocess.run([*control, "-t", "300", "-m", "immediate", "stop"], check=True, capture_output=True, cwd=folder)
+        server.send_signal(signal.SIGQUIT)
+        server.wait(DEADLINE)
 
 
 @pytest.fixture
