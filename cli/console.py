@@ -34,6 +34,8 @@ def quiet_prefect() -> None:
 @contextmanager
 def showing_progress(what: str) -> Iterator[None]:
     """Show the progress of the run inside; a second interruption ends the process at once."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     from prefect_datagen.flows.progress import progress_to
 
     display = _Bar(what) if sys.stderr.isatty() else _Lines(what)
@@ -41,7 +43,8 @@ def showing_progress(what: str) -> Iterator[None]:
     logging.getLogger("prefect.flow_runs").addHandler(handler)
     previous = signal.signal(signal.SIGINT, _interrupt_once)
     try:
-        with progress_to(display.show):
+        # Nobody waits for the heartbeat of a run at a terminal; joining its thread would cost a second at the end.
+        with progress_to(display.show), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
     finally:
         signal.signal(signal.SIGINT, previous)
