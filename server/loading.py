@@ -8,11 +8,13 @@ everything, and a load that fails leaves the last version in place.
 from __future__ import annotations
 
 import gc
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -36,6 +38,9 @@ LAST_RETRY = 5.0
 
 LONGEST_PAUSE = 5.0
 """Seconds that a load may keep the next one waiting, where a dataset changes all the time."""
+
+NICENESS = 5
+"""How far the threads that load step back behind the event loop's, in Linux's measure."""
 
 SETTLED_NS = 50_000_000
 """A file changed this shortly before it was looked at may change again under the same time stamp."""
@@ -72,6 +77,7 @@ class Loader:
             self.cache.close(timeout=1.0)
 
     def _run(self) -> None:
+        _step_back()
         retry = FIRST_RETRY
         while not self._stop.is_set():
             self._asked.clear()
@@ -150,6 +156,17 @@ def _in_thread(work: Callable[[], _T]) -> Future[_T]:
 
     threading.Thread(target=run, name="loader-base", daemon=True).start()
     return future
+
+
+def _step_back() -> None:
+    """Let the event loop's thread go first where there are fewer cores than threads.
+
+    Linux counts niceness by thread, and a thread hands it on: to the readers of datasets and to DuckDB's workers, which
+    start here. Elsewhere a thread's number may be another process's.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 @contextmanager

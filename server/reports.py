@@ -77,6 +77,7 @@ def make_reports(files: Sequence[ReportFile], datasets: Sequence[DatasetSnapshot
     """
     reports: dict[str, Report] = {}
     for report in [*(file.over(datasets) for file in files), auto_report(datasets[0].source)]:
+        report.queries()  # what is wrong with them is told now, and the first reader does not wait for their texts
         if report.name in reports:
             raise ConfigError(f"two reports are called {report.name!r}; rename one of the files")
         reports[report.name] = report

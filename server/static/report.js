@@ -33,7 +33,7 @@ export function show(section, context) {
     if (open) find().querySelector("details.chart-rows")?.setAttribute("open", "");
     if (!chart.vega) return;
     await Promise.all([assets, loadVega()]);
-    if (find()) datagenReport.start(find().parentElement);
+    if (charts.isConnected && find()) datagenReport.start(find().parentElement);
   }
 
   function open() {
@@ -56,7 +56,7 @@ export function show(section, context) {
         charts.innerHTML = shell.html;
         view.filled = true;
         showVariables(controls, shell.variables, (name, value) => { view.values.set(name, value); open(); });
-        loadAssets().then(() => datagenReport.start(charts));
+        loadAssets().then(() => charts.isConnected && datagenReport.start(charts));
       }
       charts.setAttribute("aria-busy", "true");
       note.textContent = told();
@@ -86,7 +86,7 @@ export function show(section, context) {
   return {
     close: () => view.events?.close(),
     update: open,
-    redraw: () => view.filled && assets?.then(() => datagenReport.redraw()),
+    redraw: () => view.filled && assets?.then(() => charts.isConnected && datagenReport.redraw()),
   };
 }
 
