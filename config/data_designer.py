@@ -7,11 +7,11 @@ Data Designer is imported: its configs are pydantic models, and are read field b
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
 from typing import Any
 
 from pydantic import BaseModel
 
+from prefect_datagen.config.plain import plain
 from prefect_datagen.engine.errors import ConfigError
 
 _WRAPPER = "data_designer"
@@ -42,19 +42,6 @@ def plain_config(source: Any) -> dict[str, Any]:
     config = getattr(config, _WRAPPER, config)
     if not isinstance(config, BaseModel):
         raise ConfigError(f"not a config or builder of Data Designer: {type(source).__name__}")
-    plain = _plain(config)
-    assert isinstance(plain, dict)
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, BaseModel):
-        fields = {name: getattr(value, name) for name in type(value).model_fields}
-        return {name: _plain(each) for name, each in fields.items() if each is not None}
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {_plain(name): _plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return value
+    data = plain(config)
+    assert isinstance(data, dict)
+    return data

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prefect_datagen.blocks import InMemoryRowGroupSink, ModelEndpoint, OfflineModel, ParquetRowGroupSink
+    from prefect_datagen.config.builder import DatasetBuilder
     from prefect_datagen.config.dataset import DatasetConfig
     from prefect_datagen.config.run import OnShortfall, ResumeMode, RunConfig
     from prefect_datagen.engine.errors import (
@@ -34,6 +35,7 @@ _HOMES = {
     "BuildResult": "flows.results",
     "ConfigError": "engine.errors",
     "DatagenError": "engine.errors",
+    "DatasetBuilder": "config.builder",
     "DatasetConfig": "config.dataset",
     "DatasetMetadata": "engine.outcomes",
     "EarlyShutdownError": "engine.errors",
@@ -63,6 +65,7 @@ __all__ = [
     "BuildResult",
     "ConfigError",
     "DatagenError",
+    "DatasetBuilder",
     "DatasetConfig",
     "DatasetMetadata",
     "EarlyShutdownError",
