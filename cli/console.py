@@ -24,6 +24,7 @@ PLAIN_INTERVAL = 5.0
 def quiet_prefect() -> None:
     """Keep Prefect's log lines off the console. Call before Prefect is imported."""
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("DO_NOT_TRACK", "1")  # nor its words about usage data between our lines
     os.environ.setdefault("PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS", "120")  # a busy machine needs its time
     if not os.environ.get("PREFECT_DATAGEN_DEBUG"):
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
@@ -92,14 +93,12 @@ class _Bar:
 
     def __init__(self, what: str) -> None:
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+        from rich.progress import BarColumn, Progress, TextColumn
 
         self._what = what
         self._progress = Progress(
-            SpinnerColumn(),
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            TextColumn("{task.percentage:>5.1f} %"),
+            BarColumn(bar_width=10),
+            TextColumn("{task.percentage:>3.0f} %"),
             TextColumn("{task.fields[text]}"),
             console=Console(stderr=True),
         )
@@ -111,7 +110,7 @@ class _Bar:
         if self._task is None:
             self._progress.start()
             self._task = self._progress.add_task(self._what, total=1.0, text="")
-        self._progress.update(self._task, completed=snapshot.fraction, text=snapshot.line())  # type: ignore[arg-type]
+        self._progress.update(self._task, completed=snapshot.fraction, text=snapshot.short())  # type: ignore[arg-type]
 
     def write(self, text: str) -> None:
         self._progress.console.print(f"{self._what}: {text}", markup=False, highlight=False)

@@ -40,6 +40,14 @@ class ProgressSnapshot:
         left = self.rows_total - self.rows_done - self.rows_rejected - self.rows_filtered
         return left / self.rows_per_second if self.rows_per_second > 0 else None
 
+    def short(self) -> str:
+        """What fits beside a bar on eighty columns."""
+        left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
+        return (
+            f"{self.rows_done:,}/{self.rows_total:,} rows, {self.rows_rejected:,} rejected, "
+            f"{self.rows_per_second:,.0f}/s, {self.cells_in_flight} in flight{left}, {_thousands(self.tokens)} tokens"
+        )
+
     def line(self) -> str:
         """One line for logs."""
         left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
@@ -50,6 +58,10 @@ class ProgressSnapshot:
             + (f" ({', '.join(trouble)})" if trouble else "")
             + (f" (stopping: {self.stopping})" if self.stopping else "")
         )
+
+
+def _thousands(number: int) -> str:
+    return f"{number:,}" if number < 10_000 else f"{number / 1000:,.0f}k"
 
 
 def _clock(seconds: float) -> str:
