@@ -57,7 +57,8 @@ def calls(runs: int, environment: dict[str, str]) -> list[str]:
         engine = job("engine", server.url, 1_000, 64, runs=runs)
         plain = job("plain", server.url, 1_000, 64, runs=runs)
     return [
-        f"| 1,000 rows × 3 cells, 50 ms, 64 in flight (ideal {ideal:.2f} s): plain aiohttp | {plain.said['made_seconds']:.2f} s |",
+        f"| 1,000 rows × 3 cells, 50 ms, 64 in flight (ideal {ideal:.2f} s): plain aiohttp "
+        f"| {plain.said['made_seconds']:.2f} s |",
         f"| … the engine alone | {engine.said['made_seconds']:.2f} s "
         f"({engine.said['made_seconds'] / plain.said['made_seconds']:.2f} × plain) |",
         f"| … the whole flow run | {ours.said['made_seconds']:.2f} s "

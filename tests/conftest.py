@@ -10,7 +10,6 @@ from hypothesis import settings
 
 from tests.mock_server import MockServer
 
-
 # The machine may be busy: no test fails for being slow. The same examples everywhere: a red run can be had again.
 settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
