@@ -11,9 +11,25 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from prefect_datagen.engine.errors import ErrorKind, ModelError
+from prefect_datagen.engine.errors import CellError, ErrorKind, ModelError
 
 _MOST_PUSH_BACKS = 200
+_MENDABLE = frozenset({401, 402, 403, 404, 405, 407})  # key, quota, rights, address: somebody may see to it
+_ENDPOINT_REASONS = frozenset({"tls", "unusable answer"})
+
+
+def later_run_may_help(error: ModelError | CellError) -> bool:
+    """Whether a row that was rejected for this may be made by another run of the same config (`--resume repair`).
+
+    It may where the endpoint was the trouble, or a key, a quota or an address. What was said of this very request stays:
+    a bad request, an answer of the wrong form, a value that does not fit, an error of user code.
+    """
+    if error.reason in _ENDPOINT_REASONS:
+        return True
+    if isinstance(error, CellError):
+        return False
+    is_redirect = error.status is not None and 300 <= error.status < 400
+    return error.kind in (ErrorKind.RETRYABLE, ErrorKind.THROTTLED) or error.status in _MENDABLE or is_redirect
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from prefect_datagen.engine.errors import CellError, ErrorKind, InternalError, ModelError
+from prefect_datagen.engine.errors import CellError, InternalError, ModelError
 from prefect_datagen.engine.model_access import UsageCounter
 from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
+from prefect_datagen.engine.retry import later_run_may_help
 from prefect_datagen.engine.values import python_values
 
 
@@ -32,7 +33,7 @@ class Failure:
     @property
     def retryable(self) -> bool:
         """Whether running the row again could help."""
-        return isinstance(self.error, ModelError) and self.error.kind in (ErrorKind.RETRYABLE, ErrorKind.THROTTLED)
+        return later_run_may_help(self.error)
 
 
 WHOLE_COLUMN = -1

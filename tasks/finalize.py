@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import closing
+from typing import cast
+
+import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
@@ -28,8 +33,9 @@ def finalize(work: FinalizeWork) -> None:
     runtime = work.runtime
     processors = runtime.blueprint.processors(Stage.AFTER_GENERATION)
     try:
-        runtime.store.publish(
-            run_after_generation(processors, runtime.store.generated()), schema=runtime.blueprint.final_schema
-        )
+        # Closed in any case: a generator that is left half-way keeps its temporary files.
+        finished = cast("Generator[pa.Table]", run_after_generation(processors, runtime.store.generated()))
+        with closing(finished):
+            runtime.store.publish(finished, schema=runtime.blueprint.final_schema)
     except DatagenError as error:
         raise error.located(stage="finalize") from error.__cause__
