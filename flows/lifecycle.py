@@ -38,6 +38,7 @@ from prefect_datagen.flows.row_groups import Controller, OutcomeCallback
 from prefect_datagen.flows.verdict import make_metadata, shortfall
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.store import RowGroupStore, RunRecord
+from prefect_datagen.tasks.endpoints import check_endpoints
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
 from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
 from prefect_datagen.tasks.runtime import Runtime, opened
@@ -73,13 +74,16 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
         read: called with the sink while it is still open and the run has ended well, to take rows out of memory.
 
     Raises:
-        ConfigError: the config is wrong; nothing was done.
+        ConfigError: the config is wrong, or an endpoint refuses its key; nothing was done.
         SinkError: the sink cannot be opened or resumed; nothing was done.
     """
     started_at = datetime.now(UTC)
     config = DatasetConfig.load(request.config)
     callback = _callback(request.on_row_group_complete, config.folder)
     prepared = prepare(config, request.run, num_records=request.num_records, reader=request.sink.reader())
+    if prepared.plan.todo:
+        for doubt in check_endpoints(config, request.endpoints):
+            run_log().warning("%s", doubt)
     blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
     with closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store:

@@ -88,6 +88,7 @@ class MockBehaviour(_Options):
     fail_prompt_regex: str | None = Field(default=None, description="Requests whose prompt matches fail every time.")
     fail_prompt_code: Fault = Field(default="400", description="What these requests get.")
     require_key: SecretStr | None = Field(default=None, description="401 unless this is sent as bearer token.")
+    models_need_key: bool = Field(default=False, description="GET /v1/models wants the key, too.")
     down_after: int | None = Field(default=None, ge=0, description="After this many calls every call fails.")
     down_code: Fault = Field(default="503", description="What these calls get.")
     refuse_response_format: bool = Field(default=False, description="400 to each request with a `response_format`.")

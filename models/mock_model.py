@@ -72,6 +72,8 @@ class MockModel:
             exchange.respond(200, self._behaviour.model_dump_json().encode())
         elif route in {"POST /control", "PUT /control"}:
             self._control(exchange)
+        elif route == "GET /v1/models" and self._behaviour.models_need_key and not self._has_key(exchange):
+            exchange.respond(401, error_body(401, "Incorrect API key provided"))
         elif route == "GET /v1/models":
             models = [{"id": name, "object": "model", "created": 0, "owned_by": "mock"} for name in _MODELS]
             exchange.respond(200, orjson.dumps({"object": "list", "data": models}))
@@ -135,21 +137,27 @@ class MockModel:
 
     def _refuse(self, call: _Call) -> bool:
         """Refuse at once what is not served at all: a wrong key, or more in flight than allowed."""
-        key, limit = self._behaviour.require_key, self._behaviour.max_in_flight
-        if key is not None:
-            scheme, _, given = call.exchange.headers.get(b"authorization", b"").partition(b" ")
-            if scheme.lower() != b"bearer" or not hmac.compare_digest(given, key.get_secret_value().encode()):
-                # Real endpoints echo the key, too: a client must not pass that on.
-                message = f"Incorrect API key provided: {given.decode('latin-1')}"
-                call.exchange.respond(401, error_body(401, message))
-                self._count(call, "401", status=401)
-                return True
+        limit = self._behaviour.max_in_flight
+        if not self._has_key(call.exchange):
+            given = call.exchange.headers.get(b"authorization", b"").partition(b" ")[2]
+            # Real endpoints echo the key, too: a client must not pass that on.
+            message = f"Incorrect API key provided: {given.decode('latin-1')}"
+            call.exchange.respond(401, error_body(401, message))
+            self._count(call, "401", status=401)
+            return True
         if limit is not None and self._recorder.in_flight >= limit:
             message = f"more than {limit} requests in flight"
             call.exchange.respond(429, error_body(429, message), headers=retry_headers(self._behaviour))
             self._count(call, "429", status=429)
             return True
         return False
+
+    def _has_key(self, exchange: Exchange) -> bool:
+        key = self._behaviour.require_key
+        scheme, _, given = exchange.headers.get(b"authorization", b"").partition(b" ")
+        return key is None or (
+            scheme.lower() == b"bearer" and hmac.compare_digest(given, key.get_secret_value().encode())
+        )
 
     def _serve(self, call: _Call) -> None:
         delay = self._plan.delay(digest=call.digest, attempt=call.attempt, number=call.number)

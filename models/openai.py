@@ -27,7 +27,7 @@ from prefect_datagen.engine.chat import (
     ImageRequest,
 )
 from prefect_datagen.engine.errors import ConfigError, ErrorKind, ModelError
-from prefect_datagen.models.completion import Reply, read_answer
+from prefect_datagen.models.completion import Reply, read_answer, read_payload
 from prefect_datagen.models.config import names_secret
 from prefect_datagen.models.embeddings import read_embeddings
 from prefect_datagen.models.images import image_chat_body, read_chat_image, read_image
@@ -40,6 +40,7 @@ _NO_RESPONSE_FORMAT = re.compile("response_?format|json_?schema", re.IGNORECASE)
 _THIS_MACHINE = frozenset({"localhost", "127.0.0.1", "::1"})
 _REDACTED = "[redacted]"
 _CHAT, _EMBEDDINGS, _IMAGES = "chat/completions", "embeddings", "images/generations"
+_MODELS = "models"
 
 
 class OpenAIClient:
@@ -72,7 +73,7 @@ class OpenAIClient:
     ) -> None:
         base = _checked_url(endpoint)
         self._endpoint = str(base.with_query(None)).rstrip("/")
-        self._urls = {route: (base / route).with_query(base.query) for route in (_CHAT, _EMBEDDINGS, _IMAGES)}
+        self._urls = {route: (base / route).with_query(base.query) for route in (_CHAT, _EMBEDDINGS, _IMAGES, _MODELS)}
         self._api_key = api_key
         self._extra_headers = {name: SecretStr(value) for name, value in (extra_headers or {}).items()}
         self._extra_body = extra_body or {}
@@ -140,6 +141,15 @@ class OpenAIClient:
         reply = await self._post(_IMAGES, {**self._extra_body, **request.body()}, timeout=timeout)
         return read_image(reply, redact=self._redact)
 
+    async def list_models(self, *, timeout: float | None = None) -> frozenset[str]:
+        """Names of the endpoint's models. Costs nothing; many endpoints do not have this route (404).
+
+        Raises:
+            ModelError: classified as for `chat`.
+        """
+        payload = read_payload(await self._send("GET", _MODELS, None, timeout=timeout), "data", redact=self._redact)
+        return frozenset(str(each["id"]) for each in payload["data"] if isinstance(each, dict) and "id" in each)
+
     async def aclose(self) -> None:
         """Close all connections. May be called twice; a later call would open new ones."""
         session, self._session = self._session, None
@@ -157,10 +167,13 @@ class OpenAIClient:
                 reason="unsendable request",
                 endpoint=self._endpoint,
             ) from error
+        return await self._send("POST", route, data, timeout=timeout)
+
+    async def _send(self, method: str, route: str, data: bytes | None, *, timeout: float | None) -> Reply:
         session = self._session or self._open()
         try:
-            async with session.post(
-                self._urls[route], data=data, timeout=self._timeouts(timeout), allow_redirects=False
+            async with session.request(
+                method, self._urls[route], data=data, timeout=self._timeouts(timeout), allow_redirects=False
             ) as response:
                 return Reply(self._endpoint, response.status, response.headers, await response.read())
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError

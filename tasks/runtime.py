@@ -18,10 +18,8 @@ from pathlib import Path
 
 import orjson
 
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.engine import loop_thread
-from prefect_datagen.engine.chat import ChatClient
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import DatagenError, SinkError
 from prefect_datagen.engine.model_access import (
@@ -35,12 +33,11 @@ from prefect_datagen.engine.model_access import (
 )
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
-from prefect_datagen.models.clients import make_clients
-from prefect_datagen.models.config import ModelProvider
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
+from prefect_datagen.tasks.endpoints import clients_of, providers_of
 from prefect_datagen.tasks.ticket import RunTicket
 
 _limiters = LimiterRegistry()
@@ -72,13 +69,13 @@ class Runtime:
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
         self.journal = open_journal(ticket, store)
         self._spent_beside = self._beside_ledger(store.metadata())
-        providers = providers_of(ticket)
+        providers = providers_of(ticket.config, ticket.endpoints)
         self._sent_along = {
             provider.name: orjson.dumps(provider.extra_body, option=orjson.OPT_SORT_KEYS).decode()
             for provider in providers
             if provider.extra_body
         }
-        self._clients = clients_of(ticket, providers)
+        self._clients = clients_of(ticket.config, ticket.endpoints)
         self.driver = loop_thread.run(self._make_driver(notify))
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
@@ -175,27 +172,6 @@ def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:
     """By how much `spent` is more than `known`, count by count."""
     more = {name: getattr(spent, name) - getattr(known, name) for name in ModelUsage.model_fields}
     return ModelUsage(**{name: max(0, count) for name, count in more.items()})
-
-
-def providers_of(ticket: RunTicket) -> list[ModelProvider]:
-    """The providers of a run; blocks stand before the config's own."""
-    blocks = {block.provider: block.as_provider() for block in ticket.endpoints}
-    own = [provider for provider in ticket.config.model_providers if provider.name not in blocks]
-    return [*own, *blocks.values()]
-
-
-def clients_of(ticket: RunTicket, providers: list[ModelProvider]) -> dict[str, ChatClient]:
-    """A client for each provider that the models name.
-
-    Raises:
-        ConfigError: a key is missing, or a provider is not configured.
-    """
-    keys = {
-        block.provider: block.api_key
-        for block in ticket.endpoints
-        if isinstance(block, ModelEndpoint) and block.api_key is not None
-    }
-    return make_clients(ticket.config.model_configs, providers, environ=os.environ, keys=keys)
 
 
 def open_journal(ticket: RunTicket, store: RowGroupStore) -> AnswerJournal:
