@@ -85,6 +85,12 @@ class RunConfig(Config):
     slow_call_seconds: float = Field(
         default=30.0, gt=0, description="Log calls that are pending for longer than this, and runs that stand still."
     )
+    max_lateness_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="Seconds after its scheduled time from which a run is missed and does nothing. Default: late runs "
+        "catch up.",
+    )
     progress_interval: float = Field(default=2.0, gt=0, description="Seconds between updates of the progress artifact.")
     worker_threads: int = Field(default=4, ge=1, description="Threads for full columns and synchronous custom cells.")
 

@@ -7,7 +7,7 @@ time, and what waits for a stage that failed is `NotReady`. A stage that failed 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow
 from prefect.futures import PrefectFuture
@@ -21,6 +21,7 @@ from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.workflow import Workflow
 from prefect_datagen.engine.errors import ConfigError, DatagenError, InternalError
 from prefect_datagen.flows.log import run_log
+from prefect_datagen.flows.parameters import read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.flows.row_groups import INTERRUPT_GRACE, interrupted
 from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
@@ -55,16 +56,16 @@ class ChainPreview:
         return "\n".join(f"{name}: {preview.summary}" for name, preview in self.stages.items())
 
 
-@flow(name="chain-datasets", retries=0)
+@flow(name="chain-datasets", retries=0, validate_parameters=False)
 def chain_datasets(
     workflow: Workflow | dict[str, Any] | Path | str,
     *,
     sink: ParquetRowGroupSink | None = None,
     run: RunConfig | None = None,
     endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
-    only: str | None = Field(default=None, description="Run this stage only; the ones before it must be there."),
-    start: str | None = Field(default=None, description="Run this stage and all that follow from it."),
-    preview: int | None = Field(default=None, ge=1, description="Make so many rows of each stage, in memory."),
+    only: Annotated[str | None, Field(description="Run this stage only; those before it must be there.")] = None,
+    start: Annotated[str | None, Field(description="Run this stage and all that follow from it.")] = None,
+    preview: Annotated[int | None, Field(ge=1, description="Make so many rows of each stage, in memory.")] = None,
 ) -> ChainResult | ChainPreview | State[Any]:
     """Build the datasets of a workflow, each seeded from the earlier ones.
 
@@ -92,9 +93,9 @@ def chain_datasets(
     chain = Chain(
         loaded,
         base=None if preview is not None else _base(loaded, sink),
-        given=run,
-        endpoints=endpoints,
-        most_rows=preview,
+        given=None if run is None else read(run, RunConfig, name="run"),
+        endpoints=read_endpoints(endpoints),
+        most_rows=None if preview is None else read_count(preview, name="preview"),
     )
     futures: dict[str, StageFuture] = {}
     for stage in stages:
@@ -110,7 +111,7 @@ def chain_datasets(
 
 def _base(workflow: Workflow, sink: ParquetRowGroupSink | None) -> ParquetRowGroupSink:
     if sink is not None:
-        return sink
+        return read_sink(sink)
     if workflow.path is None:
         raise ConfigError("path: is required in the workflow where no sink (--output) is given")
     return ParquetRowGroupSink(path=workflow.path)

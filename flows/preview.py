@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import State, flow
 from pydantic import Field
@@ -14,15 +14,16 @@ from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
+from prefect_datagen.flows.parameters import read, read_count, read_endpoints
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.storage.store import RowGroupStore
 
 
-@flow(name="preview-dataset", flow_run_name="preview-{num_records}-rows", retries=0)
+@flow(name="preview-dataset", flow_run_name="preview-{num_records}-rows", retries=0, validate_parameters=False)
 def preview_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,
-    num_records: int = Field(default=10, ge=0, description="Rows to make."),
+    num_records: Annotated[int, Field(ge=0, description="Rows to make.")] = 10,
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
     endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
     on_row_group_complete: Any = None,
@@ -32,11 +33,12 @@ def preview_dataset(
     Returns:
         The rows with their rejects, traces and metadata.
     """
-    run = run.model_copy(update={"trace": True, "journal": False})
+    rows = read_count(num_records)
+    run = read(run, RunConfig, name="run").model_copy(update={"trace": True, "journal": False})
     preview: list[PreviewResult] = []
     sink = InMemoryRowGroupSink()
 
-    def read(store: RowGroupStore) -> None:
+    def take(store: RowGroupStore) -> None:
         metadata = store.metadata()
         assert metadata is not None
         preview.append(
@@ -48,6 +50,6 @@ def preview_dataset(
             )
         )
 
-    request = RunRequest(config, num_records, sink, run, endpoints, on_row_group_complete)
-    finished = execute(request, read=read)
+    request = RunRequest(config, rows, sink, run, read_endpoints(endpoints), on_row_group_complete)
+    finished = execute(request, read=take)
     return final_state(finished, run, preview[0] if preview else None)

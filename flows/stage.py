@@ -9,7 +9,6 @@ built a moment ago or last week.
 from __future__ import annotations
 
 import contextvars
-import posixpath
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -19,14 +18,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from prefect import State, flow, task
-from prefect.blocks.core import Block
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Completed
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
-from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.hand_off import digest, query_rows, query_schema
@@ -36,11 +32,13 @@ from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.config.workflow import StageConfig, Workflow
 from prefect_datagen.config.workflow_check import check_stages, stage_config
 from prefect_datagen.engine.errors import ConfigError, DatagenError, InternalError, ShortfallError
-from prefect_datagen.engine.outcomes import DatasetMetadata, Record, Verdict
+from prefect_datagen.engine.outcomes import DatasetMetadata, Record
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.chain_progress import together
 from prefect_datagen.flows.hand_off import HandOff, derive
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
+from prefect_datagen.flows.parameters import read_endpoint
+from prefect_datagen.flows.placement import FINISHED, below
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener, progress_to
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.verdict import shortfall
@@ -50,8 +48,6 @@ from prefect_datagen.tasks.ticket import Endpoint, Sink
 
 if TYPE_CHECKING:
     from prefect_datagen.storage.arrow import Dataset
-
-FINISHED = (Verdict.COMPLETE, Verdict.PARTIAL, Verdict.DEGRADED)
 
 
 class StageOutcome(StrEnum):
@@ -120,11 +116,7 @@ class Chain:
         """The dataset of a stage, or one beside it (`NAME.output`, `NAME.seeds`)."""
         if self.base is None:
             return self._memory.setdefault(name, InMemoryRowGroupSink())
-        return ParquetRowGroupSink(
-            path=posixpath.join(self.base.path, name),
-            compression=self.base.compression,
-            storage_options=self.base.storage_options,
-        )
+        return below(self.base, name)
 
     def output(self, name: str) -> HandOff:
         """What a stage hands on, made of its dataset where it is not there yet.
@@ -177,7 +169,7 @@ class Chain:
 
     def endpoints_of(self, stage: StageConfig) -> list[Endpoint]:
         """The stage's blocks, then those that were given: of two for the same provider the later one counts."""
-        return [*(_load_endpoint(name) for name in stage.endpoints), *self.endpoints]
+        return [*(read_endpoint(name, name="endpoints") for name in stage.endpoints), *self.endpoints]
 
 
 @task(name="stage", task_run_name="stage-{name}", cache_policy=NO_CACHE, persist_result=False)
@@ -338,13 +330,3 @@ def _metadata_of(state: State[Any]) -> DatasetMetadata:
     if isinstance(result, BaseException):
         raise InternalError(f"{type(result).__name__}: {result} (state {state.name})") from result
     return result if isinstance(result, DatasetMetadata) else result.metadata
-
-
-def _load_endpoint(name: str) -> Endpoint:
-    try:
-        block = Block.load(name, _sync=True)  # type: ignore[call-arg]
-    except ValueError as error:
-        raise ConfigError(f"endpoint {name!r}: there is no such block; save it in the UI or from Python") from error
-    if not isinstance(block, (ModelEndpoint, OfflineModel)):
-        raise ConfigError(f"endpoint {name!r} is a {type(block).__name__}, not a model endpoint")
-    return block
