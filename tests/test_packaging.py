@@ -63,7 +63,9 @@ def test_importing_the_package_imports_nothing_else() -> None:
 def test_the_command_line_and_the_config_do_not_import_prefect() -> None:
     loaded = _modules_after("import prefect_datagen.cli.main")
     assert not loaded & {"prefect", "pandas", "pyarrow", "numpy", "duckdb"}
-    loaded = _modules_after("from prefect_datagen.config.dataset import DatasetConfig; import prefect_datagen.config.plan")
+    loaded = _modules_after(
+        "from prefect_datagen.config.dataset import DatasetConfig; import prefect_datagen.config.plan"
+    )
     assert not loaded & {"prefect", "pandas", "scipy", "faker"}
 
 
