@@ -41,6 +41,9 @@ from prefect_datagen.engine.outcomes import (
     Verdict,
 )
 
+COMMAND = [sys.executable, "-c", "from prefect_datagen.cli.main import main; main()", "serve"]
+"""What the installed `prefect-datagen serve` runs."""
+
 WORDS = np.array(["red", "green", "blue", "yellow", "orange", "purple", "black", "white", "grey", "pink"])
 
 
@@ -153,7 +156,7 @@ class Server:
 @asynccontextmanager
 async def serving(*arguments: str | Path, port: int = 0) -> AsyncIterator[Server]:
     """A server process that ends with the block."""
-    command = [sys.executable, "-m", "prefect_datagen.cli.serve", *map(str, arguments), "--port", str(port)]
+    command = [*COMMAND, *map(str, arguments), "--port", str(port)]
     started = time.perf_counter()
     process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes a millisecond, and is what is measured
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -199,7 +202,7 @@ async def first_health(current: Path, base: Path | None) -> float:
     arguments = [str(current), "--port", str(port), *(["--base", str(base)] if base else [])]
     began = time.perf_counter()
     process = subprocess.Popen(  # noqa: ASYNC220
-        [sys.executable, "-m", "prefect_datagen.cli.serve", *arguments],
+        [*COMMAND, *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

@@ -7,8 +7,12 @@ from typing import Annotated
 
 import typer
 
-from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.server.settings import STARTUP_TIMEOUT, STARTUP_TIMEOUT_VARIABLE, ServerSettings
+from prefect_datagen.server.settings import (
+    STARTUP_TIMEOUT,
+    STARTUP_TIMEOUT_VARIABLE,
+    ServerSettings,
+    parse_startup_timeout,
+)
 
 
 def serve(
@@ -31,10 +35,9 @@ def serve(
 ) -> None:
     """Show a dataset in the browser: its automatic report, your reports, its rows, and how it differs from another."""
     from prefect_datagen.server.run import run
-    from prefect_datagen.server.settings import parse_startup_timeout
 
-    try:
-        settings = ServerSettings(
+    run(
+        ServerSettings(
             current=directory,
             base=base,
             reports=tuple(report or ()),
@@ -45,10 +48,4 @@ def serve(
             allowed_hosts=tuple(allowed_host or ()),
             startup_timeout=parse_startup_timeout(startup_timeout),
         )
-        run(settings)
-    except ConfigError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
-if __name__ == "__main__":
-    typer.run(serve)
+    )

@@ -69,11 +69,6 @@ class ReadinessGate:
     def _next_deadline(self, state: StartupState) -> float:
         return self.tracker.deadline if state.status is LoadStatus.LOADING else math.inf
 
-    @property
-    def waiting(self) -> int:
-        """Number of coroutines that wait."""
-        return len(self._listeners)
-
 
 def _differs(one: StartupState, other: StartupState) -> bool:
     return (one.status, one.error, one.version, one.phases) != (other.status, other.error, other.version, other.phases)

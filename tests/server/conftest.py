@@ -34,6 +34,9 @@ from prefect_datagen.storage import DatasetDirectory, RowGroupCommit, RunRecord
 DEADLINE = 30.0
 """Seconds after which a condition that should come true is given up; never waited for where it does."""
 
+COMMAND = [sys.executable, "-c", "from prefect_datagen.cli.main import main; main()", "serve"]
+"""What the installed `prefect-datagen serve` runs."""
+
 SCHEMA = pa.schema(
     [
         ("id", pa.int64()),
@@ -194,7 +197,7 @@ class ServerProcess:
     def __init__(self, *arguments: str, environment: dict[str, str] | None = None) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed by `stop`
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "prefect_datagen.cli.serve", *arguments, "--port", "0"],
+            [*COMMAND, *arguments, "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
@@ -333,7 +336,7 @@ def run_serve() -> Callable[[Sequence[str]], subprocess.CompletedProcess[str]]:
 
     def run(arguments: Sequence[str], **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "prefect_datagen.cli.serve", *arguments],
+            [*COMMAND, *arguments],
             capture_output=True,
             text=True,
             timeout=DEADLINE,

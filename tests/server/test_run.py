@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def test_a_hung_loader_fails_at_the_deadline_and_is_refused_at_once_after_it(ser
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_a_server_whose_loader_hangs(serve: Any, tmp_path: Path, number: int) -> None:
-    """Also with requests that wait and a stream that is open: exit code 0 within five seconds."""
+    """Also with requests that wait and a stream that is open. How fast, `benchmarks/server.py` measures."""
     (tmp_path / "manifests").mkdir()
     os.mkfifo(tmp_path / "metadata.json")
     server = serve(tmp_path)
@@ -57,9 +56,7 @@ def test_a_signal_ends_a_server_whose_loader_hangs(serve: Any, tmp_path: Path, n
     waiting.request("GET", "/api/rows")
     stream.request("GET", "/api/events")
     stream.getresponse().readline()
-    began = time.monotonic()
     assert server.end(number) == 0
-    assert time.monotonic() - began < 5.0
     waiting.close()
     stream.close()
 
@@ -194,7 +191,7 @@ def test_a_port_in_use_is_refused(run_serve: Callable[..., subprocess.CompletedP
 
 def test_listening_imports_neither_prefect_nor_anything_heavy() -> None:
     """What the shell needs before it answers, told by the interpreter itself."""
-    shell = "import prefect_datagen.cli.serve, prefect_datagen.server.run, prefect_datagen.server.loading"
+    shell = "import prefect_datagen.cli.main, prefect_datagen.server.run, prefect_datagen.server.loading"
     shell += ", prefect_datagen.server.shell, uvicorn, json, sys; print(json.dumps(sorted(sys.modules)))"
     printed = subprocess.run([sys.executable, "-c", shell], capture_output=True, text=True, check=True).stdout
     loaded = {name.partition(".")[0] for name in json.loads(printed)}
