@@ -6,7 +6,7 @@ No model is called and no row is read; seed data is opened only for its schema.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.base import ColumnConfig
@@ -17,6 +17,7 @@ from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.config.problems import Path, Problem, did_you_mean
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import find_cycle
+from prefect_datagen.models.config import PROVIDER_TYPES
 from prefect_datagen.seeds.reader import open_seed
 
 if TYPE_CHECKING:
@@ -24,20 +25,29 @@ if TYPE_CHECKING:
 
 BUILT_IN_PROVIDER = "offline"
 
+_MODEL_KINDS = {
+    **dict.fromkeys(("llm-text", "llm-code", "llm-structured", "llm-judge"), "chat-completion"),
+    "embedding": "embedding",
+    "image": "image",
+}
 
-def check(config: DatasetConfig, *, declared: set[str]) -> list[Problem]:
-    """Every problem, in the order of the config. `declared` are the names of all columns, of broken ones too."""
+
+def check(config: DatasetConfig, *, declared: set[str], aliases: set[str]) -> list[Problem]:
+    """Every problem, in the order of the config.
+
+    `declared` are the names of all columns and `aliases` those of all models, of broken ones too.
+    """
     seed_columns, problems = _seed_columns(config)
     if not config.columns and not declared and not seed_columns:
         problems.append(Problem(("columns",), "a dataset needs at least one column"))
     known = declared | seed_columns | {name for column in config.columns for name in column.produces()}
-    aliases = {model.alias for model in config.model_configs}
+    kinds = {model.alias: model.inference_parameters.generation_type for model in config.model_configs}
     problems += _duplicates(config)
     for index, column in enumerate(config.columns):
         path: Path = ("columns", index)
         problems += _templates(column, path)
         problems += _references(column, path, known)
-        problems += _aliases(column, path, aliases)
+        problems += _aliases(column, path, aliases, kinds)
         problems += [Problem((*path, *_steps(field)), message) for field, message in column.check()]
         if isinstance(column, SeedDatasetColumnConfig) and column.name not in seed_columns and seed_columns:
             problems.append(
@@ -121,11 +131,18 @@ def _references(column: ColumnConfig, path: Path, known: set[str]) -> Iterator[P
             yield Problem((*path, *_steps(field)), message)
 
 
-def _aliases(column: ColumnConfig, path: Path, aliases: set[str]) -> Iterator[Problem]:
+def _aliases(column: ColumnConfig, path: Path, aliases: set[str], kinds: Mapping[str, str]) -> Iterator[Problem]:
+    wanted = _MODEL_KINDS.get(column.column_type)  # type: ignore[attr-defined]  # every type of column has one
     for reference in column.model_aliases():
         if reference.column not in aliases:
             hint = did_you_mean(reference.column, aliases) or f" (defined: {', '.join(sorted(aliases)) or 'none'})"
             yield Problem((*path, *_steps(reference.field)), f"model alias {reference.column!r} is not defined{hint}")
+        elif wanted is not None and kinds.get(reference.column, wanted) != wanted:
+            yield Problem(
+                (*path, *_steps(reference.field)),
+                f"model alias {reference.column!r} is for {kinds[reference.column]}; its inference_parameters need "
+                f"generation_type {wanted!r} here",
+            )
 
 
 def _stage_order(config: DatasetConfig) -> Iterator[Problem]:
@@ -177,6 +194,14 @@ def _models(config: DatasetConfig) -> Iterator[Problem]:
     for index, provider in enumerate(config.model_providers):
         if provider.provider_type == "openai" and not provider.endpoint:
             yield Problem(("model_providers", index, "endpoint"), "is required: the base URL, such as http://host/v1")
+        elif provider.endpoint and not provider.endpoint.startswith(("http://", "https://")):
+            shown = provider.endpoint.rpartition("@")[2].partition("?")[0]  # what is before or after may be a secret
+            message = f"{shown!r} is no base URL, such as http://host/v1"
+            yield Problem(("model_providers", index, "endpoint"), message)
+        if provider.provider_type not in PROVIDER_TYPES:
+            hint = did_you_mean(provider.provider_type, PROVIDER_TYPES)
+            message = f"{provider.provider_type!r} is none of {', '.join(PROVIDER_TYPES)}{hint}"
+            yield Problem(("model_providers", index, "provider_type"), message)
 
 
 def _processors(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:

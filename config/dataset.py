@@ -106,7 +106,11 @@ class DatasetConfig(Config):
             ConfigError: with every problem there is, each with its path, and its line where there is a file.
         """
         if isinstance(source, DatasetConfig) and not overrides:
-            problems = check(source, declared={column.name for column in source.columns})
+            problems = check(
+                source,
+                declared={column.name for column in source.columns},
+                aliases={model.alias for model in source.model_configs},
+            )
             if problems:
                 _raise(problems, None, None)
             return source
@@ -157,13 +161,17 @@ def parse(data: Any, *, base_dir: str | None = None) -> tuple[DatasetConfig | No
     data = {name: value for name, value in data.items() if value is not None}
     if base_dir is not None:
         data.setdefault("base_dir", base_dir)
+    aliases = _declared(data, "model_configs", "alias")
     try:
         config = DatasetConfig.model_validate(data)
     except ValidationError as error:
         parts, kept = _valid_parts(data)
-        found = check(DatasetConfig.model_construct(**parts), declared=_declared(data))
-        return None, from_validation_error(error, (), data) + [_moved(problem, kept) for problem in found]
-    problems = check(config, declared=_declared(data))
+        found = check(DatasetConfig.model_construct(**parts), declared=_declared(data, "columns"), aliases=aliases)
+        problems = from_validation_error(error, (), data, model=DatasetConfig)
+        told = {problem.path for problem in problems}
+        moved = (_moved(problem, kept) for problem in found)
+        return None, problems + [problem for problem in moved if problem.path not in told]
+    problems = check(config, declared=_declared(data, "columns"), aliases=aliases)
     return (None, problems) if problems else (config, [])
 
 
@@ -257,9 +265,10 @@ def _step(here: Any, step: str) -> Any:
     return next(each for each in here if step in (each.get("name"), each.get("alias")))
 
 
-def _declared(data: dict[str, Any]) -> set[str]:
-    """Names of all columns, of broken ones too: what reads them is not wrong by that."""
-    return {str(each.get("name")) for each in data.get("columns", []) if isinstance(each, dict)}
+def _declared(data: dict[str, Any], field: str, key: str = "name") -> set[str]:
+    """Names of all members of a list, of broken ones too: what refers to them is not wrong by that."""
+    members = data.get(field)
+    return {str(each.get(key)) for each in members if isinstance(each, dict)} if isinstance(members, list) else set()
 
 
 def _valid_parts(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, list[int]]]:

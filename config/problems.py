@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 Path = tuple[str | int, ...]
+
+_QUOTED = re.compile(r"'([^']*)'")
 
 
 @dataclass(frozen=True)
@@ -42,21 +46,80 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def from_validation_error(error: ValidationError, prefix: Path, data: Any) -> list[Problem]:
-    """What pydantic found, with union tags taken out of the paths and the values put into the messages."""
+def from_validation_error(
+    error: ValidationError, prefix: Path, data: Any, *, model: type[BaseModel] | None = None
+) -> list[Problem]:
+    """What pydantic found, with union tags taken out of the paths and the values put into the messages.
+
+    With `model`, the model that was validated, unknown fields are told with the one that was perhaps meant.
+    """
+    schema = None if model is None else model.model_json_schema()
     problems = []
     for each in error.errors(include_url=False):
-        path = _real_path(each["loc"], data)
-        message = each["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        if each["type"] == "extra_forbidden":
-            message = "unknown field"
-        elif each["type"] == "missing":
-            message = "is required"
-        else:
-            shown = repr(each["input"])
-            message = f"{message} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+        path, message = _told(each, _real_path(each["loc"], data), data, schema)
+        if each["type"] == "union_tag_invalid" and path[-1] not in _at(data, path[:-1]):
+            continue  # the tag stands elsewhere in the data, and its mistake is told there
         problems.append(Problem(prefix + path, message))
     return problems
+
+
+def _told(error: ErrorDetails, path: Path, data: Any, schema: dict[str, Any] | None) -> tuple[Path, str]:
+    """Path and message of one of pydantic's errors."""
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = [] if schema is None else _fields(schema, schema, path[:-1], data)
+        return path, f"unknown field{did_you_mean(str(path[-1]), known)}"
+    if kind == "missing":
+        return path, "is required"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tag = str(context["discriminator"]).strip("'")
+        given = context.get("tag")
+        if given is None:
+            return (*path, tag), "is required"
+        return (*path, tag), _none_of(given, context["expected_tags"])
+    if kind in ("literal_error", "enum") and isinstance(error["input"], str):
+        return path, _none_of(error["input"], context["expected"])
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    shown = repr(error["input"])
+    return path, f"{message} (got {shown if len(shown) <= 80 else shown[:77] + '...'})"
+
+
+def _at(data: Any, path: Path) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _none_of(given: str, expected: str) -> str:
+    names = _QUOTED.findall(expected)
+    return f"{given!r} is none of {', '.join(names)}{did_you_mean(given, names)}"
+
+
+def _fields(
+    node: dict[str, Any], schema: dict[str, Any], path: Path, data: Any, around: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Names of the fields that a JSON schema knows at a path through the data; `around` is what the data stands in."""
+    tags = {**(around or {}), **data} if isinstance(data, dict) else {}
+    node = _chosen(node, schema, tags)
+    if not path:
+        return list(node.get("properties", ()))
+    step, *rest = path
+    under = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+    return _fields(under, schema, tuple(rest), data[step], tags)
+
+
+def _chosen(node: dict[str, Any], schema: dict[str, Any], tags: Mapping[str, Any]) -> dict[str, Any]:
+    """The definition behind a reference, an optional field, or a union whose member is told by one of `tags`."""
+    for member in node.get("anyOf", ()):
+        if member.get("type") != "null":
+            return _chosen(member, schema, tags)
+    if "discriminator" in node:
+        mapping = node["discriminator"]["mapping"]
+        node = {"$ref": mapping.get(tags.get(node["discriminator"]["propertyName"]), "")}
+    if "$ref" in node:
+        found: dict[str, Any] = schema.get("$defs", {}).get(node["$ref"].removeprefix("#/$defs/"), {})
+        return found
+    return node
 
 
 def _real_path(location: Sequence[str | int], data: Any) -> Path:

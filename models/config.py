@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
+PROVIDER_TYPES = ("openai", "offline")
+"""What a provider can be: `openai` serves every OpenAI-compatible endpoint, `offline` needs none."""
+
 MASK = "**********"
 """Stands for a secret wherever a config is written."""
 
