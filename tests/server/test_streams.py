@@ -124,19 +124,6 @@ def test_a_client_that_leaves_cancels_what_nobody_else_waits_for(start: Any, eve
     eventually(lambda: all(source["stopping"] == 0 for source in cache_of(server)["sources"]))
 
 
-def test_a_request_for_rows_that_is_left_is_cancelled_too(start: Any, eventually: Any) -> None:
-    """Not only streams: an ordinary request whose client leaves gives its query up."""
-    server = start({"a": "SELECT 1 AS one"})
-    before = cache_of(server)
-    connection = server.connect()
-    busy = " or ".join(f"code contains '{number}'" for number in range(40))
-    connection.request("GET", "/api/count?" + urlencode({"filter": busy}))
-    connection.close()
-    eventually(lambda: cache_of(server)["in_flight"] == 0)
-    after = cache_of(server)
-    assert after["misses"] <= before["misses"] + 1
-
-
 def test_a_chart_that_fails_is_a_panel_and_tells_nothing_that_is_not_for_everybody(start: Any, tmp_path: Path) -> None:
     server = start(
         {
