@@ -1,14 +1,17 @@
 """Sandboxed Jinja2 templates: what they read is known before they run, and strings stay strings.
 
 Prior art for the guards: Jinja2's own `ImmutableSandboxedEnvironment` (no Python internals, no mutation). Added here:
-no `range` larger than `MAX_RANGE`, no output larger than `MAX_OUTPUT` characters, an undefined name is an error, and no
-loader, so that `include` and `import` reach no file.
+no `range` larger than `MAX_RANGE`, no more than `MAX_STEPS` rounds of loops and macros in one rendering, no text larger than
+`MAX_OUTPUT` characters by padding, repeating or replacing, an undefined name is an error, and no loader, so that `include`
+and `import` reach no file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+import re
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, wraps
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
@@ -19,6 +22,15 @@ from prefect_datagen.engine.errors import DatagenError
 
 MAX_RANGE = 10_000
 MAX_OUTPUT = 1_000_000
+MAX_STEPS = 100_000
+
+_TICK = "datagen_tick"
+# A width or precision in a format that is taken from an argument, or of millions.
+_WIDE = re.compile(r"%[-+ #0]*[0-9]*\.?(?:[0-9]{7,}|[*])|\{[^{}]*:[^{}]*(?:[0-9]{7,}|\{)")
+_PADDING = frozenset(
+    {"batch", "center", "expandtabs", "indent", "ljust", "rjust", "slice", "tojson", "wordwrap", "zfill"}
+)
+_SIZED = _PADDING | {"format", "join", "replace"}
 
 
 class TemplateError(DatagenError):
@@ -28,7 +40,30 @@ class TemplateError(DatagenError):
 class _Environment(ImmutableSandboxedEnvironment):
     """Shared by all templates. Jinja2 compiles each template once; rendering is then plain Python."""
 
-    intercepted_binops = frozenset({"**", "*"})
+    intercepted_binops = frozenset({"**", "*", "+", "%"})
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        """The tree, with a tick at the start of every loop's and macro's body."""
+        tree = super()._parse(source, name, filename)
+        bodies: list[nodes.For | nodes.Macro] = [*tree.find_all(nodes.For), *tree.find_all(nodes.Macro)]
+        for body in bodies:
+            tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
+            body.body.insert(0, tick.set_lineno(body.lineno))
+        return tree
+
+    def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
+        """`format` and `format_map` of text, within bounds."""
+        wrapped = super().wrap_str_format(value)
+        if wrapped is not None:
+            _check_sizes("format", value.__self__)
+        return wrapped
+
+    def call(self, __context: Any, __obj: Any, *args: Any, **kwargs: Any) -> Any:
+        """Refuse methods of text whose result would not fit a row."""
+        text = getattr(__obj, "__self__", None)
+        if isinstance(text, str):
+            _check_sizes(__obj.__name__, text, *args, *kwargs.values())
+        return super().call(__context, __obj, *args, **kwargs)
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Refuse products and powers whose result would not fit a row."""
@@ -36,6 +71,10 @@ class _Environment(ImmutableSandboxedEnvironment):
             raise TemplateError(f"{left!r} ** {right!r} is too large")
         if operator == "*" and max(_length(left) * _count(right), _length(right) * _count(left)) > MAX_OUTPUT:
             raise TemplateError(f"a repetition of more than {MAX_OUTPUT:,} characters")
+        if operator == "+" and _length(left) + _length(right) > MAX_OUTPUT:
+            raise TemplateError(f"a sum of more than {MAX_OUTPUT:,} characters")
+        if operator == "%" and isinstance(left, str):
+            _check_sizes("format", left)
         return super().call_binop(context, operator, left, right)
 
 
@@ -45,6 +84,57 @@ def _length(value: Any) -> int:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _check_sizes(name: str, text: Any, *arguments: Any) -> None:
+    """Refuse what would make a text, or a list, of more than `MAX_OUTPUT`.
+
+    Raises:
+        TemplateError: it would.
+    """
+    numbers = [each for each in arguments if isinstance(each, (int, float))]
+    if name in _PADDING and any(abs(number) > MAX_OUTPUT for number in numbers):
+        raise TemplateError(f"{name} by more than {MAX_OUTPUT:,}")
+    texts = [each for each in arguments if isinstance(each, str)]
+    if name == "replace" and len(texts) > 1:
+        found = str(text).count(texts[0]) if texts[0] else len(str(text)) + 1
+        if found * len(texts[1]) > MAX_OUTPUT:
+            raise TemplateError(f"a replacement of more than {MAX_OUTPUT:,} characters")
+    if name in ("join", "translate") and len(str(text)) * max(map(_length, arguments), default=0) > MAX_OUTPUT:
+        raise TemplateError(f"{name} of more than {MAX_OUTPUT:,} characters")
+    if name == "format" and _WIDE.search(str(text)):
+        raise TemplateError(f"a format with a width that is not bounded: {str(text)[:40]!r}")
+
+
+def _bounded_filter(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A filter that looks at the sizes of what it is given."""
+    passed = int(hasattr(function, "jinja_pass_arg"))  # context or environment come before the value
+
+    @wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        _check_sizes(name, *args[passed:], *kwargs.values())
+        return function(*args, **kwargs)
+
+    return bounded
+
+
+class _Steps(threading.local):
+    """Rounds of loops and macros in this thread's rendering, and how many there may be."""
+
+    left = MAX_STEPS
+
+    def tick(self) -> None:
+        """One more.
+
+        Raises:
+            TemplateError: that was the last one.
+        """
+        self.left -= 1
+        if self.left < 0:
+            raise TemplateError(f"more than {MAX_STEPS:,} rounds of loops and macros")
+
+
+_steps = _Steps()
 
 
 def _bounded_range(*bounds: int) -> range:
@@ -57,7 +147,10 @@ def _bounded_range(*bounds: int) -> range:
 @lru_cache(maxsize=1)
 def _environment() -> _Environment:
     environment = _Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    environment.globals = {"range": _bounded_range, "dict": dict}
+    environment.globals = {"range": _bounded_range, "dict": dict, _TICK: _steps.tick}
+    environment.filters = environment.filters | {
+        name: _bounded_filter(name, environment.filters[name]) for name in _SIZED & set(environment.filters)
+    }
     return environment
 
 
@@ -92,6 +185,7 @@ class Template:
         """
         if self._constant is not None:
             return self._constant
+        _steps.left = MAX_STEPS
         try:
             text = "".join(self._root(self._compiled.new_context(values)))  # type: ignore[arg-type]  # it is only read
         except TemplateError:
@@ -129,9 +223,11 @@ class Template:
             self._loop = _compile_loop(self.text, self.references)
         texts: list[str | TemplateError] = []
         pieces: list[str] = []
+        _steps.left = MAX_STEPS
         try:
             for piece in self._loop.root_render_func(self._loop.new_context({_ROWS: values, _END: _END_OF_ROW})):
                 if piece is _END_OF_ROW:  # by identity: no text of a row can be taken for it
+                    _steps.left = MAX_STEPS
                     texts.append("".join(pieces))
                     pieces.clear()
                 else:
