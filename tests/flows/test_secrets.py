@@ -1,0 +1,56 @@
+"""A planted key is nowhere to be found: not in the dataset, the server's database, the log, or an error."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
+from pydantic import SecretStr
+
+from prefect_datagen.blocks import ModelEndpoint, ParquetRowGroupSink
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.flows.build import build_dataset
+from tests.flows.configs import feedback
+from tests.mock_server import MockServer
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+CANARY = "sk-canary-7f3a91d0c55e"
+
+
+def _bytes_of_database() -> bytes:
+    path = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
+    files = [path, Path(f"{path}-wal")]
+    assert path.exists()
+    return b"".join(each.read_bytes() for each in files if each.exists())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_the_key_reaches_the_endpoint_and_nothing_else(
+    tmp_path: Path, mock_server: MockServer, caplog: pytest.LogCaptureFixture, fails: bool
+) -> None:
+    mock_server.become(require_key="another key" if fails else CANARY)
+    ModelEndpoint(provider="endpoint", base_url=mock_server.url, api_key=SecretStr(CANARY)).save(
+        "canary", overwrite=True
+    )
+    endpoint = ModelEndpoint.load("canary")
+    said = ""
+    with caplog.at_level(logging.DEBUG):
+        try:
+            build_dataset(
+                feedback(mock_server.url),
+                num_records=12,
+                sink=ParquetRowGroupSink(path=tmp_path / "d"),
+                run=RunConfig(seed=7, trace=True),
+                endpoints=[endpoint],
+            )
+        except DatagenError as error:
+            said = repr(error) + str(error.context()) + error.message
+    assert bool(said) is fails
+    assert CANARY not in said + caplog.text + repr(endpoint)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [path for path in files if CANARY.encode() in path.read_bytes()]
+    assert CANARY.encode() not in _bytes_of_database()
