@@ -68,7 +68,7 @@ def test_endpoints_are_told_apart_by_their_fields() -> None:
     [
         ("parquet-row-group-sink/nobody", "sink: there is no block 'parquet-row-group-sink/nobody'"),
         ({"$ref": {"block_document_id": "00000000-0000-0000-0000-000000000000"}}, "sink: there is no block"),
-        ({"path": "d", "compression": "zip"}, "sink.compression: Input should be 'zstd', 'snappy'"),
+        ({"path": "d", "compression": "zip"}, "sink.compression: 'zip' is none of zstd, snappy"),
         ({}, "sink.path: is required"),
         (OfflineModel(), "sink: a block of type OfflineModel does not fit here"),
     ],
