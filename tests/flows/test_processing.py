@@ -76,7 +76,7 @@ def test_a_gate_that_fails_the_run_stops_it_after_its_sample(tmp_path: Path) -> 
         "on_fail": "fail_run",
         "minimum_sample": 100,
     }
-    with pytest.raises(QualityError, match="quality gate 'short titles' failed: 1[0-9]0 of 1[0-9]0 rows fail"):
+    with pytest.raises(QualityError, match=r"quality gate 'short titles' failed: 1[0-9]0 of 1[0-9]0 rows fail"):
         build(samplers(checks=[gate]), tmp_path / "d", 5_000, 10)
     metadata = ParquetRowGroupSink(path=tmp_path / "d").reader().metadata()
     assert metadata is not None
