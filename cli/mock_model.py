@@ -34,6 +34,9 @@ def mock_model(
     down_after: Annotated[int | None, typer.Option(min=0, help="Calls after which every call fails.")] = None,
     down_code: Annotated[str, typer.Option(help="CODE that these get.")] = "503",
     require_key: Annotated[str | None, typer.Option(help="401 unless this key is sent.")] = None,
+    models_need_key: Annotated[
+        bool, typer.Option("--models-need-key", help="The list of models wants the key, too.")
+    ] = False,
     refuse_response_format: Annotated[
         bool, typer.Option("--refuse-response-format", help="400 to requests for native structured output.")
     ] = False,
@@ -78,6 +81,7 @@ def mock_model(
         "down_after": down_after,
         "down_code": down_code,
         "require_key": require_key,
+        "models_need_key": models_need_key,
         "refuse_response_format": refuse_response_format,
         "log_requests": log_requests,
     }

@@ -284,7 +284,7 @@ def test_a_stage_takes_its_models_from_saved_blocks(tmp_path: Path) -> None:
     stage = notes("http://127.0.0.1:9/v1", endpoints=["offline-model/chain-test"])
     _, outcomes = run(workflow(tmp_path, people(), stage))
     assert outcomes["notes"] == "built"
-    with pytest.raises(ConfigError, match="chain stage notes: endpoint 'offline-model/nobody': there is no such block"):
+    with pytest.raises(ConfigError, match="chain stage notes: endpoints: there is no block 'offline-model/nobody'"):
         chain_datasets(workflow(tmp_path / "b", people(), notes(endpoints=["offline-model/nobody"])))
 
 
