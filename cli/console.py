@@ -9,8 +9,9 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 PLAIN_INTERVAL = 5.0
 """Seconds between two lines where there is no terminal."""
+
+LATEST_END = 9.5
+"""Seconds after which a run that was told to end does, whatever still keeps it: user code, or Prefect's server."""
 
 
 def quiet_prefect() -> None:
@@ -34,7 +38,7 @@ def quiet_prefect() -> None:
 
 @contextmanager
 def showing_progress(what: str) -> Iterator[None]:
-    """Show the progress of the run inside; a second interruption ends the process at once."""
+    """Show the progress of the run inside. An interruption ends it within ten seconds, a second one at once."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     from prefect_datagen.flows.progress import progress_to
@@ -44,8 +48,9 @@ def showing_progress(what: str) -> Iterator[None]:
     logging.getLogger("prefect.flow_runs").addHandler(handler)
     previous = signal.signal(signal.SIGINT, _interrupt_once)
     try:
+        _start_prefect()
         # Nobody waits for the heartbeat of a run at a terminal; joining its thread would cost a second at the end.
-        with progress_to(display.show), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        with progress_to(_ending_in_time(display.show)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
     finally:
         signal.signal(signal.SIGINT, previous)
@@ -59,8 +64,55 @@ def _interrupt_once(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _end_now(number: int, frame: object) -> None:
+def _end_now(number: int = 0, frame: object = None) -> None:
+    """End the process, and the temporary server that it may have started, without waiting for anything."""
+    temporary_server = getattr(sys.modules.get("prefect.server.api.server"), "SubprocessASGIServer", None)
+    if temporary_server is not None and temporary_server().server_process is not None:
+        temporary_server().server_process.terminate()
     os._exit(130)
+
+
+def _ending_in_time(show: Callable[[ProgressSnapshot], None]) -> Callable[[ProgressSnapshot], None]:
+    """Show snapshots; from the first one that tells of an interruption on, the process has `LATEST_END` seconds."""
+    timer = threading.Timer(LATEST_END, _end_now)
+    timer.daemon = True
+    told = threading.Event()
+
+    def watch(snapshot: ProgressSnapshot) -> None:
+        if snapshot.interrupted and not told.is_set():
+            told.set()
+            timer.start()
+        show(snapshot)
+
+    return watch
+
+
+def _start_prefect() -> None:
+    """Start Prefect's temporary server, where no server is configured, out of reach of the terminal's Ctrl-C.
+
+    Ctrl-C goes to every process at the terminal. A run that it ends needs the server to say so, and Prefect's client
+    tries one that is gone for minutes. A process starts with the signals blocked that its parent's thread has blocked.
+    """
+    from prefect.client.orchestration import get_client
+    from prefect.settings import PREFECT_API_URL
+
+    if PREFECT_API_URL.value() or not hasattr(signal, "pthread_sigmask"):
+        return
+    errors: list[Exception] = []
+
+    def start() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with get_client(sync_client=True) as client:
+                client.api_version()
+        except Exception as error:  # noqa: BLE001 - raised below, in the thread that asked for it
+            errors.append(error)
+
+    thread = threading.Thread(target=start, name="start-prefect", daemon=True)
+    thread.start()
+    thread.join()
+    if errors:
+        raise errors[0]
 
 
 class _Lines:

@@ -5,6 +5,8 @@ Artifacts are for people. A server that does not take one is noted in the log; t
 
 from __future__ import annotations
 
+import contextvars
+import threading
 import time
 from collections.abc import Sequence
 from uuid import UUID
@@ -24,11 +26,18 @@ from prefect_datagen.flows.progress import ProgressListener, ProgressSnapshot
 from prefect_datagen.flows.results import summary
 
 _MOST_TABLE_ROWS = 1_000
+_PATIENCE = 5.0
+"""Seconds that the end of a run waits for an update of the artifact."""
+
 _TROUBLE = (httpx.HTTPError, PrefectException)
 
 
 class ProgressArtifact:
-    """The live progress artifact of one run; at most one update per `interval` seconds, and one at the end."""
+    """The live progress artifact of one run; at most one update per `interval` seconds, and one at the end.
+
+    Updates are made in a thread of their own, one at a time: Prefect's client tries a server that does not answer for
+    minutes, and neither row groups nor the end of a run may wait for a picture.
+    """
 
     def __init__(self, *, interval: float, listener: ProgressListener | None) -> None:
         self._interval = interval
@@ -36,6 +45,8 @@ class ProgressArtifact:
         self._id: UUID | None = None
         self._next = 0.0
         self._last: ProgressSnapshot | None = None
+        self._context = contextvars.copy_context()  # whose flow run the artifact belongs to
+        self._drawing: threading.Thread | None = None
 
     def show(self, snapshot: ProgressSnapshot) -> None:
         """Draw a snapshot, if it is time."""
@@ -43,13 +54,26 @@ class ProgressArtifact:
         if self._listener is not None:
             self._listener(snapshot)
         if time.monotonic() >= self._next:
-            self._update(snapshot)
+            self._draw(snapshot)
             self._next = time.monotonic() + self._interval
 
     def close(self) -> None:
-        """Draw the last snapshot."""
-        if self._last is not None:
-            self._update(self._last)
+        """Draw the last snapshot, if the server takes it within some seconds."""
+        if self._last is not None and self._has_drawn():
+            self._draw(self._last)
+            self._has_drawn()
+
+    def _draw(self, snapshot: ProgressSnapshot) -> None:
+        if self._drawing is None or not self._drawing.is_alive():
+            self._drawing = threading.Thread(
+                target=self._context.run, args=(self._update, snapshot), name="progress-artifact", daemon=True
+            )
+            self._drawing.start()
+
+    def _has_drawn(self) -> bool:
+        if self._drawing is not None:
+            self._drawing.join(_PATIENCE)
+        return self._drawing is None or not self._drawing.is_alive()
 
     def _update(self, snapshot: ProgressSnapshot) -> None:
         percent, text = round(100 * snapshot.fraction, 2), snapshot.line()

@@ -30,4 +30,5 @@ def together(snapshots: Sequence[ProgressSnapshot]) -> ProgressSnapshot:
         limits={alias: limit for each in snapshots for alias, limit in each.limits.items()},
         circuits={alias: state for each in snapshots for alias, state in each.circuits.items()},
         stopping=next((each.stopping for each in snapshots if each.stopping), None),
+        interrupted=any(each.interrupted for each in snapshots),
     )

@@ -27,6 +27,7 @@ class ProgressSnapshot:
     limits: dict[str, int] = field(default_factory=dict)
     circuits: dict[str, str] = field(default_factory=dict)
     stopping: str | None = None
+    interrupted: bool = False
 
     @property
     def fraction(self) -> float:

@@ -59,6 +59,7 @@ class Controller:
     _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
+    _give_up: float = math.inf
 
     def run(self) -> None:
         """Make every row group of the plan that is to do. When this returns, none of them is running.
@@ -71,12 +72,13 @@ class Controller:
         left = list(reversed(self.plan.todo))
         self._report()
         try:
-            while self._admitted or (left and self.error is None):
+            while (self._admitted and time.monotonic() < self._give_up) or (left and self.error is None):
                 self._admit(left)
                 self._wait_for_one()
         except BaseException as interruption:
             self.interrupt(interruption)
-            self._drain()
+            while self._admitted and time.monotonic() < self._give_up:
+                self._wait_for_one()
             raise
         finally:
             for index in self._admitted:
@@ -97,11 +99,14 @@ class Controller:
         """End the run early because of `error`; the first one counts."""
         if self.error is None:
             self.error = error
+            if isinstance(error, RunInterruptedError):
+                self._give_up = time.monotonic() + MOST_DRAINING
         self.runtime.stop(error, grace=grace)
 
     def interrupt(self, cause: BaseException) -> None:
         """End the run because somebody told it to, quickly."""
         self.stop(interrupted(cause), grace=INTERRUPT_GRACE)
+        self._report()
 
     def check_results(self, *, final: bool) -> list[CheckResult]:
         """The verdict of every quality gate on the rows so far."""
@@ -149,27 +154,22 @@ class Controller:
     def _note_end(self, plan: RowGroupPlan, future: RowGroupFuture) -> None:
         self._ended.put((plan, future))
 
-    def _wait_for_one(self, *, at_most: float = math.inf) -> None:
-        """Take one ended row group, if one ends within the progress interval and `at_most` seconds; report in any case."""
+    def _wait_for_one(self) -> None:
+        """Take one ended row group, if one ends within the progress interval; report in any case."""
+        left = max(0.0, self._give_up - time.monotonic())
         try:
-            plan, future = self._ended.get(timeout=min(at_most, self.runtime.ticket.run.progress_interval))
+            plan, future = self._ended.get(timeout=min(left, self.runtime.ticket.run.progress_interval))
         except queue.Empty:
-            self._report()
-            return
-        del self._admitted[plan.index]
-        future.wait()
-        self._end(self._outcome(plan, future.state))
-        self.judge(final=False)
+            pass
+        else:
+            del self._admitted[plan.index]
+            future.wait()
+            self._end(self._outcome(plan, future.state))
+            self.judge(final=False)
         engine_error = self.runtime.driver.error
         if engine_error is not None and self.error is None:
             self.stop(engine_error)
         self._report()
-
-    def _drain(self) -> None:
-        """Wait for the row groups that were admitted, within reason. Further interruptions end this at once."""
-        give_up = time.monotonic() + MOST_DRAINING
-        while self._admitted and time.monotonic() < give_up:
-            self._wait_for_one(at_most=max(0.0, give_up - time.monotonic()))
 
     def _outcome(self, plan: RowGroupPlan, state: State[Any]) -> RowGroupOutcome:
         if state.is_cancelled():
@@ -239,6 +239,7 @@ class Controller:
             limits={alias: int(port.limiter.limit) for alias, port in ports.items()},
             circuits={alias: port.circuit.state.value for alias, port in ports.items()},
             stopping=None if self.error is None else self.error.message,
+            interrupted=isinstance(self.error, RunInterruptedError),
         )
 
 
