@@ -77,6 +77,9 @@ def _with_faults(world: World, *, behaviour: dict[str, Any], run: dict[str, Any]
     return world.build(**run)
 
 
+_DEAD = "EarlyShutdownError"
+
+
 def _endpoint(
     fault: str, outcome: str, *, behaviour: dict[str, Any], run: dict[str, Any] | None = None, **options: Any
 ) -> None:
@@ -149,7 +152,6 @@ _endpoint(
 
 # --- An endpoint that is gone: the run ends early, and a resume goes on -------------------------------------------
 
-_DEAD = "EarlyShutdownError"
 for _fault in ("400", "401", "empty", "html", "wrong-shape"):
     _endpoint(f"{_fault} on every call", _DEAD, behaviour={"errors": [_fault]}, run={"max_conversation_restarts": 0})
 _endpoint("bad-json on every call", _DEAD, behaviour={"errors": ["bad-json"]}, config=ratings)
