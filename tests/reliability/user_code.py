@@ -86,8 +86,22 @@ def short(frame: pd.DataFrame) -> pd.Series[int]:
 def stuck(row: dict[str, Any]) -> str:
     """A cell, or one that never comes back."""
     if is_broken():
-        threading.Event().wait()
+        _never_come_back("cell")
     return str(row["title"])
+
+
+def stuck_frame(frame: pd.DataFrame) -> pd.DataFrame:
+    """A processor that changes nothing, or never comes back."""
+    if is_broken():
+        _never_come_back("processor")
+    return frame
+
+
+def _never_come_back(what: str) -> None:
+    """The switch says who is stuck."""
+    with open(os.environ[SWITCH], "a") as switch:
+        switch.write(f" {what}")
+    threading.Event().wait()
 
 
 def callback(outcome: Any) -> None:
