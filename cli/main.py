@@ -11,11 +11,14 @@ from typing import Annotated
 
 import typer
 
+from prefect_datagen.cli.backfill import backfill
 from prefect_datagen.cli.build import build
 from prefect_datagen.cli.chain import chain
+from prefect_datagen.cli.deploy import deploy
 from prefect_datagen.cli.describe import describe
 from prefect_datagen.cli.diff import diff
 from prefect_datagen.cli.mock_model import mock_model
+from prefect_datagen.cli.partitions import partitions
 from prefect_datagen.cli.plan import plan
 from prefect_datagen.cli.preview import preview
 from prefect_datagen.cli.report import report
@@ -41,7 +44,22 @@ def _common(
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
 
-for _command in (validate, describe, plan, preview, build, chain, trace, report, diff, serve, mock_model):
+for _command in (
+    validate,
+    describe,
+    plan,
+    preview,
+    build,
+    chain,
+    backfill,
+    partitions,
+    deploy,
+    trace,
+    report,
+    diff,
+    serve,
+    mock_model,
+):
     app.command(_command.__name__.replace("_", "-"))(_command)
 
 

@@ -19,13 +19,12 @@ from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.workflow import Workflow
-from prefect_datagen.engine.errors import ConfigError, DatagenError, InternalError
+from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.parameters import read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.results import PreviewResult
-from prefect_datagen.flows.row_groups import INTERRUPT_GRACE, interrupted
 from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
-from prefect_datagen.tasks.runtime import stop_runs
+from prefect_datagen.flows.subflow import as_datagen_error
 
 StageFuture = PrefectFuture[StageResult | State[StageResult]]
 
@@ -101,7 +100,7 @@ def chain_datasets(
     for stage in stages:
         waits_for = [futures[name] for name in stage.seeds_from if name in futures]
         futures[stage.name] = run_stage.submit(chain, stage.name, wait_for=waits_for, return_state=False)
-    interruption = _wait(chain, futures)
+    interruption = chain.subflows.wait(futures.values())
     if interruption is not None:
         if not isinstance(interruption, KeyboardInterrupt):
             raise interruption  # Prefect's own, whose state Prefect sets
@@ -117,20 +116,6 @@ def _base(workflow: Workflow, sink: ParquetRowGroupSink | None) -> ParquetRowGro
     return ParquetRowGroupSink(path=workflow.path)
 
 
-def _wait(chain: Chain, futures: dict[str, StageFuture]) -> BaseException | None:
-    """Wait for every stage. An interruption stops them, is waited for, and is returned."""
-    try:
-        for future in futures.values():
-            future.wait()
-    except BaseException as interruption:  # noqa: BLE001 - returned, and raised again by the caller
-        chain.stopping.set()
-        stop_runs(interrupted(interruption), grace=INTERRUPT_GRACE)
-        for future in futures.values():
-            future.wait()
-        return interruption
-    return None
-
-
 def _final_state(chain: Chain, states: dict[str, State[Any]]) -> State[Any]:
     """The flow's final state.
 
@@ -142,7 +127,8 @@ def _final_state(chain: Chain, states: dict[str, State[Any]]) -> State[Any]:
         waiting = [name for name, state in states.items() if state.is_pending()]
         if waiting:
             run_log().error("stages not run, because an earlier one failed: %s", ", ".join(waiting))
-        raise _error_of(failed[0], states[failed[0]])
+        error = states[failed[0]].result(raise_on_failure=False)
+        raise as_datagen_error(error, states[failed[0]], where=f"chain stage {failed[0]}: ")
     if any(state.is_cancelled() for state in states.values()):
         stopped = [name for name, state in states.items() if state.is_cancelled()]
         return Cancelled(message=f"stages stopped: {', '.join(stopped)}; a second run continues from there")
@@ -154,16 +140,6 @@ def _final_state(chain: Chain, states: dict[str, State[Any]]) -> State[Any]:
     elif all(stage.outcome is StageOutcome.CACHED for stage in stages.values()):
         name = "Cached"
     return Completed(name=name, message=result.summary, data=result if chain.base is not None else _preview(chain))
-
-
-def _error_of(name: str, state: State[Any]) -> DatagenError:
-    error = state.result(raise_on_failure=False)
-    if isinstance(error, DatagenError):
-        return error
-    unknown = InternalError(f"chain stage {name}: {type(error).__name__}: {error} (state {state.name})")
-    if isinstance(error, BaseException):
-        unknown.__cause__ = error
-    return unknown
 
 
 def _preview(chain: Chain) -> ChainPreview:

@@ -95,6 +95,17 @@ def lateness() -> float:
     return (datetime.now(UTC) - scheduled_time()).total_seconds()
 
 
+def latest_version(base: ParquetRowGroupSink) -> str | None:
+    """The version that `latest` points to, or None where there are no versions.
+
+    Raises:
+        SinkError: it cannot be read.
+    """
+    with sink_errors("read", f"{base.location}/{LATEST_NOTE}"):
+        note = open_files(base.path, storage_options=_options(base)).read(LATEST_NOTE)
+    return None if note is None else str(orjson.loads(note)["version"])
+
+
 def subfolders(sink: ParquetRowGroupSink) -> list[str]:
     """Names of the folders right below the sink's path, sorted.
 

@@ -8,18 +8,15 @@ built a moment ago or last week.
 
 from __future__ import annotations
 
-import contextvars
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 from prefect import State, flow, task
 from prefect.cache_policies import NO_CACHE
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Cancelled, Completed
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
@@ -31,16 +28,15 @@ from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.config.workflow import StageConfig, Workflow
 from prefect_datagen.config.workflow_check import check_stages, stage_config
-from prefect_datagen.engine.errors import ConfigError, DatagenError, InternalError, ShortfallError
+from prefect_datagen.engine.errors import ConfigError, DatagenError, ShortfallError
 from prefect_datagen.engine.outcomes import DatasetMetadata, Record
 from prefect_datagen.flows.build import build_dataset
-from prefect_datagen.flows.chain_progress import together
 from prefect_datagen.flows.hand_off import HandOff, derive
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import read_endpoint
 from prefect_datagen.flows.placement import FINISHED, below
-from prefect_datagen.flows.progress import ProgressSnapshot, current_listener, progress_to
 from prefect_datagen.flows.results import summary
+from prefect_datagen.flows.subflow import Subflows, metadata_of
 from prefect_datagen.flows.verdict import shortfall
 from prefect_datagen.seeds.reader import open_seed
 from prefect_datagen.storage.arrow import scan_table
@@ -104,13 +100,10 @@ class Chain:
         self.endpoints = endpoints
         self.most_rows = most_rows
         self.shapes = check_stages(workflow)
-        self.context = contextvars.copy_context()
-        self.stopping = threading.Event()
+        self.subflows = Subflows()
         self.skipped: set[str] = set()
         self._deriving = threading.Lock()  # two stages may need the same output at once; its dataset has one writer
         self._memory: dict[str, InMemoryRowGroupSink] = {}
-        self._snapshots: dict[str, ProgressSnapshot] = {}
-        self._listener = current_listener()
 
     def sink(self, name: str) -> Sink:
         """The dataset of a stage, or one beside it (`NAME.output`, `NAME.seeds`)."""
@@ -161,12 +154,6 @@ class Chain:
         """The rows of an output; one without any may have no file that tells its columns."""
         return output.sink.reader().dataset() if output.rows else scan_table(self.shapes[name].schema.empty_table())
 
-    def note_progress(self, name: str, snapshot: ProgressSnapshot) -> None:
-        """Tell who listens to the workflow how far all its stages are together; called from the stages' threads."""
-        self._snapshots[name] = snapshot
-        if self._listener is not None:
-            self._listener(together(list(self._snapshots.values())))
-
     def endpoints_of(self, stage: StageConfig) -> list[Endpoint]:
         """The stage's blocks, then those that were given: of two for the same provider the later one counts."""
         return [*(read_endpoint(name, name="endpoints") for name in stage.endpoints), *self.endpoints]
@@ -182,7 +169,7 @@ def run_stage(chain: Chain, name: str) -> StageResult | State[StageResult]:
     Raises:
         DatagenError: the stage failed; the error names the stage and the cause.
     """
-    if chain.stopping.is_set():
+    if chain.subflows.stopping.is_set():
         return Cancelled(name="Aborted", message="the workflow ended before this stage began")
     try:
         return _Stage(chain, chain.workflow.stage(name)).run()
@@ -215,7 +202,7 @@ class _Stage:
         state = self._preview(config, rows) if chain.base is None else self._build(config, rows)
         if state.is_cancelled():
             return Cancelled(name="Aborted", message=state.message)
-        metadata = _metadata_of(state)
+        metadata = metadata_of(state)
         result = self._result(StageOutcome.BUILT, metadata, self._rows_out())
         return Completed(name=state.name, message=state.message, data=result)
 
@@ -245,7 +232,8 @@ class _Stage:
 
     def _build(self, config: DatasetConfig, rows: int) -> State[Any]:
         named = build_dataset.with_options(flow_run_name=f"{self.chain.workflow.name}-{self.stage.name}")
-        return self._as_subflow(
+        return self.chain.subflows.run(
+            self.stage.name,
             lambda: named(
                 config,
                 num_records=rows,
@@ -253,29 +241,14 @@ class _Stage:
                 run=self.settings,
                 endpoints=self.chain.endpoints_of(self.stage),
                 return_state=True,
-            )
+            ),
         )
 
     def _preview(self, config: DatasetConfig, rows: int) -> State[Any]:
         settings = self.settings.model_copy(update={"trace": True, "journal": False})
         endpoints = self.chain.endpoints_of(self.stage)
         work = _Opaque(RunRequest(config, rows, self.sink, settings, endpoints))
-        return self._as_subflow(lambda: preview_stage(work, self.stage.name, return_state=True))
-
-    def _as_subflow(self, call: Callable[[], State[Any]]) -> State[Any]:
-        """Run a subflow as if the workflow's flow called it.
-
-        In the context of this task, its log lines and artifacts would be the task's, and where the stage fails Prefect
-        would call its committed row groups rolled back, which they are not.
-        """
-
-        def run() -> State[Any]:
-            # A subflow lives in its parent's process, whose heartbeat says all; ending its own would cost a second.
-            quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-            with quiet, progress_to(partial(self.chain.note_progress, self.stage.name)):
-                return call()
-
-        return self.chain.context.copy().run(run)
+        return self.chain.subflows.run(self.stage.name, lambda: preview_stage(work, self.stage.name, return_state=True))
 
     def _rows_out(self) -> int:
         """Rows that are handed on.
@@ -321,12 +294,3 @@ def preview_stage(work: _Opaque, name: str) -> State[DatasetMetadata]:
     """Make a few rows of a stage in memory."""
     finished = execute(work.request)
     return final_state(finished, work.request.run, finished.metadata)
-
-
-def _metadata_of(state: State[Any]) -> DatasetMetadata:
-    result = state.result(raise_on_failure=False)
-    if isinstance(result, DatagenError):
-        raise result
-    if isinstance(result, BaseException):
-        raise InternalError(f"{type(result).__name__}: {result} (state {state.name})") from result
-    return result if isinstance(result, DatasetMetadata) else result.metadata

@@ -18,7 +18,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
 
 
 @pytest.fixture
-def prefect_client_settings(server: PrefectServer) -> Iterator[PrefectServer]:
+def client_settings(server: PrefectServer) -> Iterator[PrefectServer]:
     """This process uses the server, too; flows end without waiting for their heartbeat thread."""
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
