@@ -179,7 +179,7 @@ def _refused(world: World) -> Attempt:
     return _elsewhere(world, reviews(f"http://127.0.0.1:{free_port()}/v1"))
 
 
-@case("killed in the middle of calls, and back only for the resume", "endpoint", _DEAD, unseen_calls=True)
+@case("killed in the middle of calls, and back only for the resume", "endpoint", _DEAD, varies=True, unseen_calls=True)
 def _server_killed(world: World) -> Attempt:
     with ServerOnPort(free_port()) as server:
         world.config = reviews(server.url)
