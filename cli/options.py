@@ -107,7 +107,7 @@ def make_endpoints(
         raise ConfigError("--api-key-env goes with --endpoint")
     if api_key_variable and not os.environ.get(api_key_variable):
         raise ConfigError(f"--api-key-env: the environment variable {api_key_variable} is not set")
-    names = sorted({model.provider for model in config.model_configs})
+    names = sorted({endpoint.provider for model in config.model_configs for endpoint in model.all_endpoints()})
     if offline:
         return [OfflineModel(provider=name) for name in names]
     if url:

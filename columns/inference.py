@@ -51,7 +51,7 @@ class RequestParameters:
 
     def __init__(self, model: ModelConfig, *, column: str, seed: int) -> None:
         parameters = model.inference_parameters
-        self.model = model.model
+        self.model = model.all_endpoints()[0].model
         self._fixed: dict[str, Any] = {}
         self._drawn: dict[str, Draw] = {}
         if isinstance(parameters, ChatInferenceParameters):

@@ -188,9 +188,12 @@ def _sampler_path(field: str, positions: dict[str, int]) -> Path:
 def _models(config: DatasetConfig) -> Iterator[Problem]:
     providers = {provider.name for provider in config.model_providers} | {BUILT_IN_PROVIDER}
     for index, model in enumerate(config.model_configs):
-        if model.provider not in providers:
-            hint = did_you_mean(model.provider, providers) or f" (defined: {', '.join(sorted(providers))})"
-            yield Problem(("model_configs", index, "provider"), f"provider {model.provider!r} is not defined{hint}")
+        for at, endpoint in enumerate(model.all_endpoints()):
+            name = endpoint.provider
+            if name not in providers:
+                hint = did_you_mean(name, providers) or f" (defined: {', '.join(sorted(providers))})"
+                field: Path = ("provider",) if model.endpoints is None else ("endpoints", at, "provider")
+                yield Problem(("model_configs", index, *field), f"provider {name!r} is not defined{hint}")
     for index, provider in enumerate(config.model_providers):
         if provider.provider_type == "openai" and not provider.endpoint:
             yield Problem(("model_providers", index, "endpoint"), "is required: the base URL, such as http://host/v1")

@@ -184,6 +184,10 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
         described = model.model_dump(mode="json", exclude={"price", "rpm", "tpm", "skip_health_check"})
         described["inference_parameters"].pop("max_parallel_requests", None)
         described["inference_parameters"].pop("timeout", None)
+        # Other endpoints serve the same model: they may come and go while a dataset grows.
+        del described["endpoints"]
+        first = model.all_endpoints()[0]
+        described |= {"provider": first.provider, "model": first.model}
         parts[f"model {model.alias}"] = _digest(described)
     for processor in config.processors:
         parts[f"processor {processor.name}"] = _digest(processor.model_dump(mode="json"), *processor.source_code())

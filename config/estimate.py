@@ -23,6 +23,7 @@ from prefect_datagen.engine import loop_thread
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.model_access import (
+    EndpointSpec,
     LimiterRegistry,
     ModelAccess,
     ModelSpec,
@@ -132,7 +133,7 @@ def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> list[_Column]:
     """Run the first rows that are to do; what each column that asks a model was asked for."""
     client = OfflineClient()
     aliases = {model.alias for model in blueprint.config.model_configs}
-    specs = [ModelSpec(alias, alias, client, rows) for alias in aliases]
+    specs = [ModelSpec(alias, (EndpointSpec(alias, client),), rows) for alias in aliases]
     seeds = blueprint.seed_rows(plan.todo[0].start, rows)
     group = RowGroup(plan.todo[0].index, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
     nodes = [_harmless(node, blueprint) for node in blueprint.graph.nodes]

@@ -35,6 +35,7 @@ from prefect_datagen.engine.errors import (
     RunInterruptedError,
 )
 from prefect_datagen.engine.graph import ColumnGraph
+from prefect_datagen.engine.health import Circuit
 from prefect_datagen.engine.limits import LimiterStatistics
 from prefect_datagen.engine.model_access import CellModels, ModelAccess, ModelPort, UsageCounter
 from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn
@@ -81,7 +82,10 @@ class DriverSettings:
 
 @dataclass(frozen=True)
 class DriverStatistics:
-    """A look at the driver: one frozen snapshot for progress lines, artifacts and tests."""
+    """A look at the driver: one frozen snapshot for progress lines, artifacts and tests.
+
+    `limiters` and `circuits` are by alias, or by `alias@endpoint` where an alias has several endpoints.
+    """
 
     row_groups: int
     cells: dict[str, int]
@@ -139,8 +143,8 @@ class Driver:
         self._alarms: dict[str, float] = {}
         access.wake = self._wake
         access.budget_exceeded = self.stop
-        for port in access.ports.values():
-            port.limiter.watchers.add(self._wake)
+        for limiter in access.limiters():
+            limiter.watchers.add(self._wake)
 
     # --- the outside -----------------------------------------------------------------------------------------------
 
@@ -206,8 +210,8 @@ class Driver:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        for port in self.access.ports.values():
-            port.limiter.watchers.discard(self._wake)
+        for limiter in self.access.limiters():
+            limiter.watchers.discard(self._wake)
         try:
             self.access.commit()
         except DatagenError as error:
@@ -218,6 +222,7 @@ class Driver:
         state = self._state.statistics()
         now = self.access.clock()
         ports = self.access.ports
+        endpoints = dict(each for port in ports.values() for each in port.named_endpoints())
         return DriverStatistics(
             row_groups=state.row_groups,
             cells=state.cells,
@@ -225,8 +230,8 @@ class Driver:
             in_flight={alias: port.in_flight for alias, port in ports.items()},
             rows_finished=self.rows_finished,
             cells_finished=self.cells_finished,
-            limiters={alias: port.limiter.statistics(now) for alias, port in ports.items()},
-            circuits={alias: port.circuit.state.value for alias, port in ports.items()},
+            limiters={name: endpoint.limiter.statistics(now) for name, endpoint in endpoints.items()},
+            circuits={name: endpoint.circuit.state.value for name, endpoint in endpoints.items()},
             draining=state.draining,
         )
 
@@ -324,10 +329,9 @@ class Driver:
                     waiter = port.waiters.popleft()
                     if waiter.done():
                         continue
-                    port.reserve(now)
-                    waiter.set_result(None)
+                    waiter.set_result(port.reserve(now, avoid=waiter.avoid))
                 elif alias in self.graph.resources and self._state.queued(alias):
-                    port.reserve(now)
+                    port.granted.append(port.reserve(now))
                     self._handle(SlotFree(alias))
                 else:
                     break
@@ -549,17 +553,11 @@ class Driver:
 
     def _check_circuits(self, now: float) -> None:
         for alias, port in self.access.ports.items():
-            circuit = port.circuit
-            if self.error is None and circuit.expired(now):
-                self.stop(
-                    EarlyShutdownError(
-                        f"stopped early: model {alias!r} gave nothing but retryable errors for "
-                        f"{circuit.deadline:g} s ({circuit.failures} in a row, the last: {circuit.last_error})",
-                        model=alias,
-                        cause=circuit.last_error,
-                        failed=circuit.failures,
-                    )
-                )
+            circuits = [endpoint.circuit for endpoint in port.endpoints]
+            if self.error is None and all(circuit.overdue(now) for circuit in circuits):
+                for circuit in circuits:
+                    circuit.open()
+                self.stop(_given_up(alias, circuits))
 
     def _report_slow_calls(
         self, now: float, reported: dict[CellId | tuple[int, int], float]
@@ -595,6 +593,16 @@ class Driver:
             f"nothing finished for {now - self._last_progress:.0f} s: in flight {sum(statistics.in_flight.values())}, "
             f"ready {sum(statistics.queued.values())}, deferred {statistics.cells['deferred']}; " + "; ".join(held)
         )
+
+
+def _given_up(alias: str, circuits: list[Circuit]) -> EarlyShutdownError:
+    told = "; ".join(f"{circuit.failures} in a row, the last: {circuit.last_error}" for circuit in circuits)
+    return EarlyShutdownError(
+        f"stopped early: model {alias!r} gave nothing but retryable errors for {circuits[0].deadline:g} s ({told})",
+        model=alias,
+        cause=circuits[0].last_error,
+        failed=sum(circuit.failures for circuit in circuits),
+    )
 
 
 def _tripped_rule(port: ModelPort) -> EarlyShutdownError:

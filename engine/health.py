@@ -1,8 +1,9 @@
 """When a model is given up: the circuit breaker and the early-shutdown rule. Pure; time comes in as an argument.
 
-*Circuit.* Retryable errors alone do not end a run, but they are bounded. After `window` of them without one success the
-circuit is half open: one call at a time probes the endpoint, waiting 1, 2, 4, ... up to 30 s between probes. The first
-success closes it. When nothing but retryable errors has come for `deadline` seconds it opens, and the run ends.
+*Circuit.* Retryable errors alone do not end a run, but they are bounded. After `window` of them without one success (or
+`patience`, push-backs not counted: these are the limiter's) the circuit is half open: one call at a time probes the
+endpoint, waiting 1, 2, 4, ... up to 30 s between probes. The first success closes it. When nothing but retryable errors
+has come for `deadline` seconds it is overdue; where that is so of all endpoints of a model they open, and the run ends.
 
 *Early shutdown.* Of the last `window` finished cells of an alias, some were rejected. The run stops when the lower bound
 of Wilson's 95 % score interval for the rejection rate is above the threshold, so a few failures close together are no
@@ -49,10 +50,15 @@ class Circuit:
     deadline: float
     state: CircuitState = field(init=False, default=CircuitState.CLOSED)
     failures: int = field(init=False, default=0)
+    patience: int = field(init=False)
     failing_since: float | None = field(init=False, default=None)
     last_error: str = field(init=False, default="")
     _next_probe: float = field(init=False, default=0.0)
     _pause: float = field(init=False, default=1.0)
+    _broken: int = field(init=False, default=0)  # of `failures`, those that were no push-backs
+
+    def __post_init__(self) -> None:
+        self.patience = self.window
 
     def allows(self, now: float, in_flight: int) -> bool:
         """Whether a call may be sent."""
@@ -67,29 +73,32 @@ class Circuit:
     def succeeded(self) -> None:
         """An answer came."""
         self.state = CircuitState.CLOSED
-        self.failures = 0
+        self.failures = self._broken = 0
         self.failing_since = None
         self._pause = 1.0
 
-    def failed(self, now: float, error: str) -> None:
+    def failed(self, now: float, error: str, *, pushed_back: bool = False) -> None:
         """A retryable error came."""
         self.failures += 1
+        self._broken += not pushed_back
         self.last_error = error
         if self.failing_since is None:
             self.failing_since = now
         if self.state is CircuitState.HALF_OPEN:
             self._next_probe = now + self._pause
             self._pause = min(_MAX_PROBE_PAUSE, 2 * self._pause)
-        elif self.failures >= self.window:
+        elif self.failures >= self.window or self._broken >= self.patience:
             self.state = CircuitState.HALF_OPEN
             self._next_probe = now + self._pause
             self._pause *= 2
 
-    def expired(self, now: float) -> bool:
-        """Whether nothing but retryable errors has come for the whole deadline; the circuit is open from then on."""
-        if self.failing_since is not None and now - self.failing_since >= self.deadline:
-            self.state = CircuitState.OPEN
-        return self.state is CircuitState.OPEN
+    def overdue(self, now: float) -> bool:
+        """Whether nothing but retryable errors has come for the whole deadline."""
+        return self.failing_since is not None and now - self.failing_since >= self.deadline
+
+    def open(self) -> None:
+        """Send nothing any more."""
+        self.state = CircuitState.OPEN
 
 
 @dataclass

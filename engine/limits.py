@@ -38,7 +38,7 @@ class LimiterStatistics:
     paused_for: float
 
 
-@dataclass
+@dataclass(eq=False)
 class SharedLimiter:
     """The adaptive limit of one (endpoint, model). `ceiling` is the largest that any alias asks for.
 

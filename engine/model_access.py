@@ -5,6 +5,13 @@ paid for again); then a slot is needed, given by the driver before the cell star
 then exactly one HTTP call; then limiter, circuit and usage learn how it went; then an accepted answer goes to the journal,
 which is committed before any further call is sent.
 
+An alias may stand for several endpoints that serve the same model. Limiter and circuit belong to an endpoint's model, so
+a slot is a slot of one of them: the free ones take turns by weight (smooth weighted round robin, as nginx does it), and
+an endpoint that is full, paused or broken takes no turn, so that its share goes to the others. A call that one endpoint
+could not answer for a reason of its own (`_is_endpoints_own`) is handed to another at once, within the same try of its
+cell. Answers are journaled under the first endpoint, whichever gave them. The run is ended by circuits only where those
+of all endpoints of an alias have expired.
+
 Everything here runs on the engine's event loop.
 """
 
@@ -15,7 +22,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, TypeVar
 
 import orjson
@@ -58,12 +65,6 @@ class AnswerJournal(Protocol):
         ...
 
 
-class _Request(Protocol):
-    """What is sent; see `ChatRequest`."""
-
-    def body(self) -> dict[str, Any]: ...
-
-
 class _Answer(Protocol):
     """What comes back; see `ChatAnswer`."""
 
@@ -80,6 +81,9 @@ class _Answer(Protocol):
 
 
 Answer = TypeVar("Answer", bound=_Answer)
+Request = TypeVar("Request", ChatRequest, EmbeddingRequest, ImageRequest)
+Send = Callable[["ModelPort", "EndpointSpec", Request], Awaitable[Answer]]
+"""Makes one call of an alias at one of its endpoints."""
 
 
 class NoJournal:
@@ -108,20 +112,38 @@ def journal_key(endpoint: str, column: str, row: RowKey, step: int, body: Mappin
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """What an alias stands for. Prices are per million tokens; `rpm` and `tpm` are budgets per minute.
+class EndpointSpec:
+    """One endpoint that serves an alias. `model` is the endpoint's name for the model; prices are per million tokens.
 
-    `sent_along` is what the client adds to every request's body, as text: it decides answers, and so journal keys.
+    `name` is what users call it, `weight` its share of the calls beside the other endpoints of the alias. `sent_along` is
+    what the client adds to every request's body, as text: it decides answers, and so journal keys.
+    """
+
+    model: str
+    client: ChatClient
+    name: str = ""
+    weight: float = 1.0
+    sent_along: str = ""
+    input_price: float = 0.0
+    output_price: float = 0.0
+
+    @property
+    def identity(self) -> tuple[str, str]:
+        """What limits and circuits are shared by."""
+        return self.client.endpoint, self.model
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What an alias stands for: its endpoints, the first of which names its answers in the journal.
+
+    `max_parallel_requests` holds for all of them together; `timeout` is in seconds, `rpm` and `tpm` are budgets per minute.
     """
 
     alias: str
-    model: str
-    client: ChatClient
+    endpoints: tuple[EndpointSpec, ...]
     max_parallel_requests: int
-    sent_along: str = ""
     timeout: float | None = None
-    input_price: float = 0.0
-    output_price: float = 0.0
     rpm: float | None = None
     tpm: float | None = None
 
@@ -139,6 +161,14 @@ class UsageCounter:
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = 0.0
+    endpoints: dict[str, UsageCounter] = field(default_factory=dict)
+
+    def endpoint(self, name: str) -> UsageCounter:
+        """The counter of one of several endpoints."""
+        counter = self.endpoints.get(name)
+        if counter is None:
+            counter = self.endpoints[name] = UsageCounter()
+        return counter
 
     def freeze(self) -> ModelUsage:
         """The record."""
@@ -152,6 +182,7 @@ class UsageCounter:
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             cost=round(self.cost, 9),
+            endpoints={name: counter.freeze() for name, counter in self.endpoints.items()},
         )
 
 
@@ -178,79 +209,140 @@ class RunBudget:
         return None
 
 
-class ModelPort:
-    """An alias at work in one run. `in_flight` counts its reservations and calls."""
+class EndpointPort:
+    """An endpoint at work for an alias. `credit` is its standing in the turns that the endpoints take."""
 
-    def __init__(self, spec: ModelSpec, *, limiter: SharedLimiter, circuit: Circuit, rule: ShutdownRule) -> None:
+    __slots__ = ("circuit", "credit", "limiter", "spec")
+
+    def __init__(self, spec: EndpointSpec, *, limiter: SharedLimiter, circuit: Circuit) -> None:
         self.spec = spec
         self.limiter = limiter
         self.circuit = circuit
+        self.credit = 0.0
+
+    def has_slot(self, now: float) -> bool:
+        """Whether one more call may be sent to it."""
+        return self.limiter.has_slot(now) and self.circuit.allows(now, self.limiter.in_flight)
+
+    def wait(self, now: float) -> float:
+        """Seconds until time alone may give a slot; 0 or less where time does not hold it back."""
+        probe = self.circuit.next_probe() - now if not self.circuit.allows(now, 0) else 0.0
+        return max(self.limiter.paused_until() - now, probe)
+
+
+class ModelPort:
+    """An alias at work in one run. `in_flight` counts its reservations and calls, at all of its endpoints.
+
+    `granted` are reserved slots whose calls are not sent yet; they are alike, and any call of the alias may take any.
+    """
+
+    def __init__(self, spec: ModelSpec, endpoints: tuple[EndpointPort, ...], *, rule: ShutdownRule) -> None:
+        self.spec = spec
+        self.endpoints = endpoints
         self.rule = rule
         self.in_flight = 0
         self.usage = UsageCounter()
-        self.waiters: deque[asyncio.Future[None]] = deque()
+        self.granted: deque[EndpointPort] = deque()
+        self.waiters: deque[Waiter] = deque()
         self._requests = RateBudget(spec.rpm)
         self._tokens = RateBudget(spec.tpm)
-        limiter.raise_ceiling(spec.max_parallel_requests)
+
+    @property
+    def is_shared_out(self) -> bool:
+        """Whether there are several endpoints."""
+        return len(self.endpoints) > 1
+
+    def named_endpoints(self) -> list[tuple[str, EndpointPort]]:
+        """The endpoints as people know them: by the alias, and where there are several by their own name, too."""
+        alias = self.spec.alias
+        return [(f"{alias}@{each.spec.name}" if self.is_shared_out else alias, each) for each in self.endpoints]
 
     def has_slot(self, now: float) -> bool:
         """Whether one more call of this alias may be sent."""
-        return (
-            self.in_flight < self.spec.max_parallel_requests
-            and self.limiter.has_slot(now)
-            and self.circuit.allows(now, self.limiter.in_flight)
-            and self._requests.wait(now) <= 0
-            and self._tokens.wait(now) <= 0
-        )
+        if (
+            self.in_flight >= self.spec.max_parallel_requests
+            or self._requests.wait(now) > 0
+            or self._tokens.wait(now) > 0
+        ):
+            return False
+        return any(endpoint.has_slot(now) for endpoint in self.endpoints)
 
     def wait(self, now: float) -> float | None:
         """Seconds until time alone may give a slot; None where only a call that comes back can."""
-        waits = [
-            self.limiter.paused_until() - now,
-            self.circuit.next_probe() - now if not self.circuit.allows(now, 0) else 0.0,
-            self._requests.wait(now),
-            self._tokens.wait(now),
-        ]
-        longest = max(waits)
+        soonest = min([endpoint.wait(now) for endpoint in self.endpoints])
+        longest = max(soonest, self._requests.wait(now), self._tokens.wait(now))
         return longest if longest > 0 else None
 
-    def reserve(self, now: float) -> None:
-        """Take a slot."""
+    def reserve(self, now: float, *, avoid: EndpointPort | None = None) -> EndpointPort:
+        """Take a slot, only where `has_slot`: at the endpoint whose turn it is, another than `avoid` if one is free."""
         self.in_flight += 1
-        self.limiter.started()
         self._requests.spend(now, 1)
+        endpoint = self._next_in_turn(now, avoid) if self.is_shared_out else self.endpoints[0]
+        endpoint.limiter.started()
+        return endpoint
 
-    def give_back(self) -> None:
-        """A reservation was not used."""
+    def _next_in_turn(self, now: float, avoid: EndpointPort | None) -> EndpointPort:
+        free = [endpoint for endpoint in self.endpoints if endpoint.has_slot(now)]
+        free = [endpoint for endpoint in free if endpoint is not avoid] or free
+        for endpoint in free:
+            endpoint.credit += endpoint.spec.weight
+        chosen = max(free, key=lambda endpoint: endpoint.credit)
+        chosen.credit -= sum(endpoint.spec.weight for endpoint in free)
+        return chosen
+
+    def give_back(self, endpoint: EndpointPort | None = None) -> None:
+        """A reservation was not used: this one, or one of those that are granted."""
         self.in_flight -= 1
-        self.limiter.abandoned()
+        (endpoint or self.granted.popleft()).limiter.abandoned()
 
-    def answered(self, now: float, answer: _Answer) -> tuple[int, float]:
+    def answered(self, endpoint: EndpointPort, now: float, answer: _Answer) -> tuple[int, float]:
         """A call came back with an answer. Returns its tokens and cost."""
         self.in_flight -= 1
-        self.limiter.answered(now)
-        self.circuit.succeeded()
+        endpoint.limiter.answered(now)
+        endpoint.circuit.succeeded()
         tokens = answer.input_tokens + answer.output_tokens
         self._tokens.spend(now, tokens)
-        cost = (answer.input_tokens * self.spec.input_price + answer.output_tokens * self.spec.output_price) / 1e6
-        return tokens, cost
+        spec = endpoint.spec
+        return tokens, (answer.input_tokens * spec.input_price + answer.output_tokens * spec.output_price) / 1e6
 
-    def failed(self, now: float, error: ModelError) -> None:
+    def failed(self, endpoint: EndpointPort, now: float, error: ModelError) -> None:
         """A call failed."""
         self.in_flight -= 1
-        if error.kind is ErrorKind.THROTTLED:
-            self.limiter.pushed_back(now, error.retry_after)
+        pushed_back = error.kind is ErrorKind.THROTTLED
+        if pushed_back:
+            endpoint.limiter.pushed_back(now, error.retry_after)
         else:
-            self.limiter.answered(now)
-        if error.kind in (ErrorKind.RETRYABLE, ErrorKind.THROTTLED):
-            self.circuit.failed(now, f"{error.reason} from {self.spec.client.endpoint}")
+            endpoint.limiter.answered(now)
+        retryable = error.kind is ErrorKind.RETRYABLE or pushed_back
+        if retryable or (self.is_shared_out and _is_endpoints_own(error)):
+            cause = f"{error.reason} from {endpoint.spec.client.endpoint}"
+            endpoint.circuit.failed(now, cause, pushed_back=pushed_back)
         else:
-            self.circuit.succeeded()  # the endpoint is alive; what it says is another matter
+            endpoint.circuit.succeeded()  # the endpoint is alive; what it says is another matter
 
-    def interrupted(self) -> None:
+    def interrupted(self, endpoint: EndpointPort) -> None:
         """A call was cancelled."""
         self.in_flight -= 1
-        self.limiter.abandoned()
+        endpoint.limiter.abandoned()
+
+
+class Waiter(asyncio.Future[EndpointPort]):
+    """A call that waits for a slot, at another endpoint than `avoid` if it can be; its result is the slot's endpoint."""
+
+    avoid: EndpointPort | None = None
+
+
+_ENDPOINTS_OWN = frozenset({401, 402, 403, 404, 405, 407})
+
+
+def _is_endpoints_own(error: ModelError) -> bool:
+    """Whether an error says more of the endpoint than of the request, so that another endpoint may do better: its trouble,
+    its limits, its key, its address, its certificate."""
+    return (
+        error.kind in (ErrorKind.RETRYABLE, ErrorKind.THROTTLED)
+        or error.status in _ENDPOINTS_OWN
+        or error.reason == "tls"
+    )
 
 
 @dataclass
@@ -288,55 +380,57 @@ class CellModels:
     async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
         """One call, or the answer that an earlier one paid for."""
         port = self._access.port(alias)
-        client, timeout = port.spec.client, port.spec.timeout
-        return await self._ask(port, request, ChatAnswer, lambda: client.chat(request, timeout=timeout))
+        return await self._ask(port, request, ChatAnswer, _send_chat)
 
     async def embed(self, alias: str, request: EmbeddingRequest) -> list[list[float]]:
         """The same for vectors."""
-        port = self._access.port(alias)
-        client, timeout = port.spec.client, port.spec.timeout
-        if not isinstance(client, EmbeddingClient):
-            raise _not_served(port, "embeddings")
-        answer = await self._ask(port, request, EmbeddingAnswer, lambda: client.embed(request, timeout=timeout))
+        answer = await self._ask(self._access.port(alias), request, EmbeddingAnswer, _send_embedding)
         return answer.vectors
 
     async def image(self, alias: str, request: ImageRequest) -> bytes:
         """The same for an image."""
-        port = self._access.port(alias)
-        client, timeout = port.spec.client, port.spec.timeout
-        if not isinstance(client, ImageClient):
-            raise _not_served(port, "images")
-        answer = await self._ask(port, request, ImageAnswer, lambda: client.image(request, timeout=timeout))
+        answer = await self._ask(self._access.port(alias), request, ImageAnswer, _send_image)
         return answer.image
 
-    async def _ask(
-        self, port: ModelPort, request: _Request, kind: type[Answer], send: Callable[[], Awaitable[Answer]]
-    ) -> Answer:
+    async def _ask(self, port: ModelPort, request: Request, kind: type[Answer], send: Send[Request, Answer]) -> Answer:
         """The steps of a call, whatever is asked for: see the module's docstring."""
-        alias = port.spec.alias
         step, self._steps = self._steps, self._steps + 1
-        asked = f"{port.spec.client.endpoint}\x1f{port.spec.sent_along}"
+        first = port.endpoints[0].spec
+        asked = f"{first.client.endpoint}\x1f{first.sent_along}"
         key = journal_key(asked, self._column, self._row, step, request.body())
-        counters = (port.usage, self._usage.setdefault(alias, UsageCounter()))
+        counters = (port.usage, self._usage.setdefault(port.spec.alias, UsageCounter()))
         known = self._access.journal.get(key)
         if known is not None:
             for counter in counters:
                 counter.replayed += 1
             return kind.unpack(known)
-        await self._take_slot(alias, port)
         try:
-            answer = await self._call(port, send, counters)
+            answer = await self._send(port, request, send, counters)
         finally:
             self._access.usage_changed = True
         self._access.journal.put(key, answer.pack())
         return answer
 
-    async def _take_slot(self, alias: str, port: ModelPort) -> None:
-        if self._reserved == alias and not self._access.draining:
+    async def _send(
+        self, port: ModelPort, request: Request, send: Send[Request, Answer], counters: tuple[UsageCounter, ...]
+    ) -> Answer:
+        """One call, and where there are several endpoints one to each of the others if need be."""
+        endpoint = await self._take_slot(port)
+        for _ in range(len(port.endpoints) - 1):
+            try:
+                return await self._call(port, endpoint, request, send, counters)
+            except ModelError as error:
+                if not _is_endpoints_own(error):
+                    raise
+            endpoint = await self._take_slot(port, avoid=endpoint)
+        return await self._call(port, endpoint, request, send, counters)
+
+    async def _take_slot(self, port: ModelPort, *, avoid: EndpointPort | None = None) -> EndpointPort:
+        if self._reserved == port.spec.alias and not self._access.draining:
             self._reserved = None
-            return
+            return port.granted.popleft()
         try:
-            await self._access.wait_for_slot(port)
+            return await self._access.wait_for_slot(port, avoid=avoid)
         except asyncio.CancelledError:
             self.cut_short = True
             raise
@@ -351,24 +445,31 @@ class CellModels:
             raise asyncio.CancelledError
 
     async def _call(
-        self, port: ModelPort, send: Callable[[], Awaitable[Answer]], counters: tuple[UsageCounter, ...]
+        self,
+        port: ModelPort,
+        endpoint: EndpointPort,
+        request: Request,
+        send: Send[Request, Answer],
+        counters: tuple[UsageCounter, ...],
     ) -> Answer:
         self.record.calls += 1
+        if port.is_shared_out:
+            counters = (*counters, *[counter.endpoint(endpoint.spec.name) for counter in counters])
         for counter in counters:
             counter.calls += 1
             counter.retries += self._attempt > 0 and self.record.calls == 1
         try:
-            answer = await send()
+            answer = await send(port, endpoint.spec, request)
         except ModelError as error:
-            port.failed(self._access.clock(), error)
+            port.failed(endpoint, self._access.clock(), error)
             for counter in counters:
                 counter.errors += 1
                 counter.throttled += error.kind is ErrorKind.THROTTLED
             raise
         except BaseException:
-            port.interrupted()
+            port.interrupted(endpoint)
             raise
-        tokens, cost = port.answered(self._access.clock(), answer)
+        tokens, cost = port.answered(endpoint, self._access.clock(), answer)
         for counter in counters:
             counter.answers += 1
             counter.input_tokens += answer.input_tokens
@@ -386,9 +487,30 @@ class CellModels:
             self._reserved = None
 
 
-def _not_served(port: ModelPort, what: str) -> ModelError:
+def _send_chat(port: ModelPort, endpoint: EndpointSpec, request: ChatRequest) -> Awaitable[ChatAnswer]:
+    return endpoint.client.chat(_addressed(request, endpoint), timeout=port.spec.timeout)
+
+
+def _send_embedding(port: ModelPort, endpoint: EndpointSpec, request: EmbeddingRequest) -> Awaitable[EmbeddingAnswer]:
+    if not isinstance(endpoint.client, EmbeddingClient):
+        raise _not_served(port, endpoint, "embeddings")
+    return endpoint.client.embed(_addressed(request, endpoint), timeout=port.spec.timeout)
+
+
+def _send_image(port: ModelPort, endpoint: EndpointSpec, request: ImageRequest) -> Awaitable[ImageAnswer]:
+    if not isinstance(endpoint.client, ImageClient):
+        raise _not_served(port, endpoint, "images")
+    return endpoint.client.image(_addressed(request, endpoint), timeout=port.spec.timeout)
+
+
+def _addressed(request: Request, endpoint: EndpointSpec) -> Request:
+    """The request with the endpoint's own name for the model; columns know the first endpoint's."""
+    return request if request.model == endpoint.model else replace(request, model=endpoint.model)
+
+
+def _not_served(port: ModelPort, endpoint: EndpointSpec, what: str) -> ModelError:
     return ModelError(
-        f"model alias {port.spec.alias!r}: {port.spec.client.endpoint} makes no {what} here",
+        f"model alias {port.spec.alias!r}: {endpoint.client.endpoint} makes no {what} here",
         kind=ErrorKind.FATAL,
         reason="not served",
     )
@@ -428,23 +550,29 @@ class ModelAccess:
                 f"model alias {alias!r} is not defined (defined: {known})", kind=ErrorKind.FATAL, reason="unknown alias"
             ) from None
 
-    async def wait_for_slot(self, port: ModelPort) -> None:
-        """Wait until the driver hands this caller a slot, already reserved. After cancellation none is held.
+    async def wait_for_slot(self, port: ModelPort, *, avoid: EndpointPort | None = None) -> EndpointPort:
+        """Wait until the driver hands this caller a slot, already reserved, elsewhere than at `avoid` if it can be. After
+        cancellation none is held.
 
         Raises:
             CancelledError: the waiting was cancelled, or no call is sent any more.
         """
         if self.draining:
             raise asyncio.CancelledError
-        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = Waiter()
+        waiter.avoid = avoid
         port.waiters.append(waiter)
         self.wake()
         try:
-            await waiter
+            return await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled():
-                port.give_back()
+                port.give_back(waiter.result())
             raise
+
+    def limiters(self) -> set[SharedLimiter]:
+        """The limiters of all endpoints."""
+        return {endpoint.limiter for port in self.ports.values() for endpoint in port.endpoints}
 
     def send_no_more(self) -> None:
         """The run is ending: calls that wait for a slot, or ask for one later, are cancelled; those in flight are not."""
@@ -483,14 +611,17 @@ class LimiterRegistry:
     def __init__(self) -> None:
         self._limiters: dict[tuple[str, str], SharedLimiter] = {}
 
-    def limiter(self, spec: ModelSpec) -> SharedLimiter:
-        """The limiter that this alias shares with all others of the same endpoint and model."""
-        key = (spec.client.endpoint, spec.model)
-        limiter = self._limiters.get(key)
+    def limiter(self, endpoint: EndpointSpec, *, ceiling: int) -> SharedLimiter:
+        """The limiter that this endpoint's model has for all aliases that name it; `ceiling` is this alias's."""
+        limiter = self._limiters.get(endpoint.identity)
         if limiter is None:
-            limiter = self._limiters[key] = SharedLimiter(spec.max_parallel_requests)
-        limiter.raise_ceiling(spec.max_parallel_requests)
+            limiter = self._limiters[endpoint.identity] = SharedLimiter(ceiling)
+        limiter.raise_ceiling(ceiling)
         return limiter
+
+
+_PATIENCE_BESIDE_OTHERS = 5
+"""Errors in a row after which an endpoint is only probed, where others can take its calls: to be wrong costs little."""
 
 
 def make_ports(
@@ -505,9 +636,12 @@ def make_ports(
     circuits: dict[tuple[str, str], Circuit] = {}
     ports: dict[str, ModelPort] = {}
     for spec in specs:
-        key = (spec.client.endpoint, spec.model)
-        circuit = circuits.setdefault(key, Circuit(window, retry_deadline))
-        ports[spec.alias] = ModelPort(
-            spec, limiter=limiters.limiter(spec), circuit=circuit, rule=ShutdownRule(error_rate, window)
-        )
+        endpoints = []
+        for endpoint in spec.endpoints:
+            circuit = circuits.setdefault(endpoint.identity, Circuit(window, retry_deadline))
+            if len(spec.endpoints) > 1:
+                circuit.patience = min(circuit.patience, _PATIENCE_BESIDE_OTHERS)
+            limiter = limiters.limiter(endpoint, ceiling=spec.max_parallel_requests)
+            endpoints.append(EndpointPort(endpoint, limiter=limiter, circuit=circuit))
+        ports[spec.alias] = ModelPort(spec, tuple(endpoints), rule=ShutdownRule(error_rate, window))
     return ports

@@ -52,9 +52,17 @@ class ModelUsage(Record):
     input_tokens: int = 0
     output_tokens: int = 0
     cost: float = Field(default=0.0, description="In the currency of the model's prices.")
+    endpoints: dict[str, ModelUsage] = Field(
+        default_factory=dict, description="The same by endpoint, where the model has several."
+    )
 
     def __add__(self, other: ModelUsage) -> ModelUsage:
-        return ModelUsage(**{name: getattr(self, name) + getattr(other, name) for name in type(self).model_fields})
+        counts = {name: getattr(self, name) + getattr(other, name) for name in USAGE_COUNTS}
+        return ModelUsage(**counts, endpoints=add_usage([self.endpoints, other.endpoints]))
+
+
+USAGE_COUNTS = tuple(name for name in ModelUsage.model_fields if name != "endpoints")
+"""The fields of a usage that are numbers."""
 
 
 def add_usage(usages: Iterable[dict[str, ModelUsage]]) -> dict[str, ModelUsage]:

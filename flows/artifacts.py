@@ -129,8 +129,9 @@ def card(metadata: DatasetMetadata, *, location: str) -> str:
         lines += ["", "| model | calls | answers | retries | replayed | tokens in | tokens out | cost |"]
         lines += ["|---|---:|---:|---:|---:|---:|---:|---:|"]
         lines += [
-            f"| {alias} | {used.calls:,} | {used.answers:,} | {used.retries:,} | {used.replayed:,} | "
+            f"| {name} | {used.calls:,} | {used.answers:,} | {used.retries:,} | {used.replayed:,} | "
             f"{used.input_tokens:,} | {used.output_tokens:,} | {used.cost:.4f} |"
-            for alias, used in metadata.usage.items()
+            for alias, spent in metadata.usage.items()
+            for name, used in [(alias, spent), *((f"{alias}@{at}", each) for at, each in spent.endpoints.items())]
         ]
     return "\n".join(lines)

@@ -223,6 +223,7 @@ class Controller:
         elapsed = time.monotonic() - self._started
         driver = self.runtime.driver
         ports = driver.access.ports
+        endpoints = dict(each for port in ports.values() for each in port.named_endpoints())
         return ProgressSnapshot(
             rows_total=self.plan.num_records,
             rows_done=rows["written"],
@@ -236,8 +237,8 @@ class Controller:
             elapsed=elapsed,
             rows_per_second=made / elapsed if elapsed > 0 else 0.0,
             tokens=driver.access.budget.tokens,
-            limits={alias: int(port.limiter.limit) for alias, port in ports.items()},
-            circuits={alias: port.circuit.state.value for alias, port in ports.items()},
+            limits={name: int(endpoint.limiter.limit) for name, endpoint in endpoints.items()},
+            circuits={name: endpoint.circuit.state.value for name, endpoint in endpoints.items()},
             stopping=None if self.error is None else self.error.message,
             interrupted=isinstance(self.error, RunInterruptedError),
         )

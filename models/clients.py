@@ -92,7 +92,7 @@ def make_clients(
     known = {OFFLINE_PROVIDER.name: OFFLINE_PROVIDER} | {provider.name: provider for provider in providers}
     clients: dict[str, ChatClient] = {}
     problems: list[str] = []
-    for name in dict.fromkeys(model.provider for model in models):
+    for name in dict.fromkeys(endpoint.provider for model in models for endpoint in model.all_endpoints()):
         try:
             if name not in known:
                 raise ConfigError(f"provider {name!r} is not configured (known: {', '.join(sorted(known))})")

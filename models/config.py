@@ -6,6 +6,7 @@ A *model config* gives a model an alias, its provider and its inference paramete
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
@@ -156,17 +157,68 @@ class Price(_Config):
     output: float = Field(default=0.0, ge=0)
 
 
+class EndpointConfig(_Config):
+    """One of several endpoints that serve a model."""
+
+    provider: str = Field(min_length=1, description="Name of one of `model_providers`, or `offline`.")
+    weight: float = Field(default=1.0, gt=0, description="Share of the calls, beside the weights of the others.")
+    model: str | None = Field(default=None, min_length=1, description="This endpoint's own name for the model.")
+    price: Price | None = Field(default=None, description="What it costs at this endpoint.")
+
+
+@dataclass(frozen=True)
+class ModelEndpoint:
+    """An endpoint of a model with nothing left to look up. `name` is what usage and progress call it."""
+
+    provider: str
+    model: str
+    name: str
+    weight: float
+    price: Price
+
+
 class ModelConfig(_Config):
     """A model that columns name by its alias."""
 
     alias: str = Field(min_length=1)
     model: str = Field(min_length=1, description="Name that the endpoint knows the model by.")
-    provider: str = Field(default="offline", description="Name of one of `model_providers`, or `offline`.")
+    provider: str = Field(
+        default="offline", description="Name of one of `model_providers`, or `offline`. Not beside `endpoints`."
+    )
+    endpoints: list[EndpointConfig] | None = Field(
+        default=None,
+        min_length=1,
+        description="Several endpoints that serve this model and share its calls by weight; each stands in for the others.",
+    )
     inference_parameters: InferenceParameters = Field(default_factory=ChatInferenceParameters)
     skip_health_check: bool = False
     price: Price | None = Field(default=None, description="For cost estimates, `max_cost` and the accounting.")
     rpm: int | None = Field(default=None, ge=1, description="Most requests per minute.")
     tpm: int | None = Field(default=None, ge=1, description="Most tokens per minute.")
+
+    @model_validator(mode="after")
+    def _endpoints_stand_alone(self) -> ModelConfig:
+        if self.endpoints is not None and "provider" in self.model_fields_set:
+            raise ValueError("`provider` and `endpoints` exclude each other: name the provider as one of the endpoints")
+        names = [endpoint.name for endpoint in self.all_endpoints()]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"endpoints: {twice!r} is named twice; give it once, with the sum of the weights")
+        return self
+
+    def all_endpoints(self) -> list[ModelEndpoint]:
+        """The endpoints, in the order of the config; one where `endpoints` is left out."""
+        given = self.endpoints or [EndpointConfig(provider=self.provider)]
+        return [
+            ModelEndpoint(
+                provider=each.provider,
+                model=each.model or self.model,
+                name=each.provider if each.model is None else f"{each.provider}:{each.model}",
+                weight=each.weight,
+                price=each.price or self.price or Price(),
+            )
+            for each in given
+        ]
 
     @field_validator("inference_parameters", mode="before")
     @classmethod

@@ -26,7 +26,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.outcomes import USAGE_COUNTS
 from prefect_datagen.reports.dataset_files import DatasetFiles, DatasetState
 from prefect_datagen.reports.duckdb_query import CONFIG, literal, lock, run_select
 from prefect_datagen.reports.errors import QueryCancelledError, QueryError
@@ -241,7 +241,7 @@ def _usage(state: DatasetState) -> pa.Table:
         "row_group": pa.array([each[0] for each in found], pa.int64()),
         "model": pa.array([each[1] for each in found], pa.string()),
     }
-    for name in ModelUsage.model_fields:
+    for name in USAGE_COUNTS:
         kind = pa.float64() if name == "cost" else pa.int64()
         columns[name] = pa.array([getattr(each[2], name) for each in found], kind)
     return pa.table(columns)

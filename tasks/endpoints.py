@@ -51,9 +51,11 @@ def check_endpoints(config: DatasetConfig, endpoints: Sequence[Endpoint]) -> lis
     clients = clients_of(config, endpoints)
     used = {reference.column for column in config.columns for reference in column.model_aliases()}
     checked = [
-        Checked(model.alias, model.model, clients[model.provider], _key_of(model.provider, config, endpoints))
+        Checked(name, endpoint.model, clients[endpoint.provider], _key_of(endpoint.provider, config, endpoints))
         for model in config.model_configs
         if model.alias in used and not model.skip_health_check
+        for endpoint in model.all_endpoints()
+        for name in [f"{model.alias}@{endpoint.name}" if model.endpoints else model.alias]
     ]
     findings = loop_thread.run(_look_and_close(checked, clients))
     if findings.refused:

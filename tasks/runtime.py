@@ -24,6 +24,7 @@ from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import DatagenError, SinkError
 from prefect_datagen.engine.model_access import (
     AnswerJournal,
+    EndpointSpec,
     LimiterRegistry,
     ModelAccess,
     ModelSpec,
@@ -31,8 +32,9 @@ from prefect_datagen.engine.model_access import (
     RunBudget,
     make_ports,
 )
-from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
+from prefect_datagen.engine.outcomes import USAGE_COUNTS, DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
+from prefect_datagen.models.config import ModelConfig
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
@@ -81,21 +83,7 @@ class Runtime:
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
         run = self.ticket.run
         ports = make_ports(
-            [
-                ModelSpec(
-                    alias=model.alias,
-                    model=model.model,
-                    client=self._clients[model.provider],
-                    max_parallel_requests=model.inference_parameters.max_parallel_requests,
-                    sent_along=self._sent_along.get(model.provider, ""),
-                    timeout=model.inference_parameters.timeout,
-                    input_price=model.price.input if model.price else 0.0,
-                    output_price=model.price.output if model.price else 0.0,
-                    rpm=model.rpm,
-                    tpm=model.tpm,
-                )
-                for model in self.ticket.config.model_configs
-            ],
+            [self._spec_of(model) for model in self.ticket.config.model_configs],
             limiters=_limiters,
             window=run.shutdown_error_window,
             error_rate=None if run.disable_early_shutdown else run.shutdown_error_rate,
@@ -116,6 +104,27 @@ class Runtime:
             settings=settings,
             notify=notify,
             seed=self.ticket.seed,
+        )
+
+    def _spec_of(self, model: ModelConfig) -> ModelSpec:
+        return ModelSpec(
+            alias=model.alias,
+            endpoints=tuple(
+                EndpointSpec(
+                    model=endpoint.model,
+                    client=self._clients[endpoint.provider],
+                    name=endpoint.name,
+                    weight=endpoint.weight,
+                    sent_along=self._sent_along.get(endpoint.provider, ""),
+                    input_price=endpoint.price.input,
+                    output_price=endpoint.price.output,
+                )
+                for endpoint in model.all_endpoints()
+            ),
+            max_parallel_requests=model.inference_parameters.max_parallel_requests,
+            timeout=model.inference_parameters.timeout,
+            rpm=model.rpm,
+            tpm=model.tpm,
         )
 
     def usage(self) -> dict[str, ModelUsage]:
@@ -170,8 +179,9 @@ class Runtime:
 
 def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:
     """By how much `spent` is more than `known`, count by count."""
-    more = {name: getattr(spent, name) - getattr(known, name) for name in ModelUsage.model_fields}
-    return ModelUsage(**{name: max(0, count) for name, count in more.items()})
+    more = {name: max(0, getattr(spent, name) - getattr(known, name)) for name in USAGE_COUNTS}
+    endpoints = {name: _excess(each, known.endpoints.get(name, ModelUsage())) for name, each in spent.endpoints.items()}
+    return ModelUsage(**more, endpoints=endpoints)
 
 
 def open_journal(ticket: RunTicket, store: RowGroupStore) -> AnswerJournal:

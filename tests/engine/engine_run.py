@@ -15,6 +15,7 @@ from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.model_access import (
     AnswerJournal,
+    EndpointSpec,
     LimiterRegistry,
     ModelAccess,
     ModelSpec,
@@ -90,10 +91,11 @@ def row_group(index: int, rows: int, *, start: int | None = None) -> RowGroup:
 
 @dataclass
 class EngineRun:
-    """One run: a driver over `nodes` with one fake model under the alias `m`."""
+    """One run: a driver over `nodes` with one fake model under the alias `m`, or with several endpoints under it."""
 
     nodes: Sequence[ColumnNode]
     model: FakeModel = field(default_factory=FakeModel)
+    endpoints: tuple[EndpointSpec, ...] = ()
     ceiling: int = 8
     journal: AnswerJournal = field(default_factory=NoJournal)
     settings: DriverSettings = field(
@@ -110,7 +112,7 @@ class EngineRun:
         """A driver, on the running loop."""
         graph = ColumnGraph.build(self.nodes, sources=("s",))
         ports = make_ports(
-            [ModelSpec("m", "model", self.model, self.ceiling)],
+            [ModelSpec("m", self.endpoints or (EndpointSpec("model", self.model),), self.ceiling)],
             limiters=LimiterRegistry(),
             window=self.window,
             error_rate=self.error_rate,

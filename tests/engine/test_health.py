@@ -64,7 +64,7 @@ def test_a_circuit_probes_one_call_at_a_time_and_closes_on_success() -> None:
 
 def test_probes_of_a_dead_endpoint_are_few() -> None:
     circuit, now, calls = Circuit(window=20, deadline=300), 0.0, 0
-    while not circuit.expired(now):
+    while not circuit.overdue(now):
         if circuit.allows(now, in_flight=0):
             circuit.failed(now, "503")
             calls += 1
@@ -79,4 +79,4 @@ def test_a_circuit_with_successes_never_opens() -> None:
         circuit.failed(float(at), "503")
         circuit.failed(float(at), "503")
         circuit.succeeded()
-        assert not circuit.expired(float(at))
+        assert not circuit.overdue(float(at))
