@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,24 +45,24 @@ def plan(
     typer.echo(
         f"{loaded.name}: {num_records:,} rows in {prepared.plan.row_groups:,} row groups of {run.row_group_size:,}"
     )
-    reused = sum(manifest.planned for manifest in prepared.plan.reused.values())
-    todo = sum(group.rows for group in prepared.plan.todo)
-    typer.echo(f"  rows: {todo:,} to make, {reused:,} reused, {prepared.repairable:,} of them to repair")
+    repair, intact = prepared.repairable, prepared.intact
+    kept = sum(manifest.planned for manifest in prepared.plan.reused.values()) + intact
+    new = sum(group.rows for group in prepared.plan.todo) - repair - intact
+    typer.echo(f"  rows: {new:,} to make, {repair:,} to repair, {kept:,} kept")
     if prepared.decision.differences:
         typer.echo(f"  changed since the last build of {output}:")
         for difference in prepared.decision.differences:
             typer.echo(f"    {difference}")
-        kept = (
-            "nothing is reused"
-            if prepared.decision.course is Course.RENEW
-            else _kept(prepared.paid & set(prepared.estimate.calls_by_column))
-        )
-        typer.echo(f"  the old dataset would be set aside; {kept}")
+    if prepared.decision.course in (Course.SUPERSEDE, Course.RENEW):
+        typer.echo("  the old dataset would be set aside; nothing of it is deleted")
+        asking = prepared.estimate.calls_by_column
+        typer.echo(f"    answers reused: {_names(name for name in asking if name in prepared.paid)}")
+        typer.echo(f"    paid for again: {_names(name for name in asking if name not in prepared.paid)}")
     _show(prepared.estimate)
 
 
-def _kept(paid: frozenset[str]) -> str:
-    return f"answers reused for: {', '.join(sorted(paid)) or 'no column'}"
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(columns) or "no column"
 
 
 def _show(estimate: Estimate) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.checking import inputs_of
 from prefect_datagen.config.dataset import DatasetConfig
+from prefect_datagen.config.differences import plain
 from prefect_datagen.config.estimate import Estimate, estimate
 from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.resume import Course, Decision, decide
@@ -28,6 +29,8 @@ class ReadableDataset(Protocol):
 
     @property
     def location(self) -> str: ...
+
+    def config(self) -> str | None: ...
 
     def run_record(self) -> RunRecord | None: ...
 
@@ -51,6 +54,7 @@ class Preparation:
         estimate: what it will cost.
         paid: columns whose answers are in the journal and not paid for again.
         repairable: rows that were rejected for a cause that a retry can help, where the run repairs.
+        intact: the other rows of their row groups: made again from answers that are there.
     """
 
     recorded: RunRecord | None
@@ -61,6 +65,7 @@ class Preparation:
     estimate: Estimate
     paid: frozenset[str]
     repairable: int
+    intact: int
 
 
 def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: ReadableDataset | None) -> Preparation:
@@ -81,18 +86,23 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         parts=blueprint.fingerprint_parts,
         row_group_size=run.row_group_size,
         location="" if reader is None else reader.location,
+        configs=({}, {}) if reader is None or recorded is None else (plain(reader.config()), plain(config.to_yaml())),
     )
     committed: dict[int, RowGroupManifest] = {}
-    repairable = 0
+    repairable = intact = 0
     if reader is not None and decision.course in (Course.CONTINUE, Course.REPAIR):
         committed = reader.committed()
         if decision.course is Course.REPAIR:
             lost = repairable_row_groups(reader, committed)
             repairable = sum(lost.values())
+            intact = sum(committed[index].planned for index in lost) - repairable
             committed = {index: manifest for index, manifest in committed.items() if index not in lost}
     plan = make_plan(num_records, row_group_size=run.row_group_size, committed=committed)
-    paid = paid_columns(blueprint, recorded) if decision.course is Course.SUPERSEDE and run.journal else frozenset()
     metadata = None if reader is None else reader.metadata()
+    paid, paid_rows = frozenset[str](), 0
+    if run.journal and decision.course in (Course.SUPERSEDE, Course.REPAIR):
+        paid = paid_columns(blueprint, recorded)
+        paid_rows = intact if decision.course is Course.REPAIR else metadata.actual_num_records if metadata else 0
     return Preparation(
         recorded=recorded,
         seed=seed,
@@ -104,10 +114,11 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
             plan,
             known=metadata.usage if metadata else None,
             paid=paid,
-            paid_rows=metadata.actual_num_records if metadata else 0,
+            paid_rows=paid_rows,
         ),
         paid=paid,
         repairable=repairable,
+        intact=intact,
     )
 
 

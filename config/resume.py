@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from prefect_datagen.config.differences import explain
 from prefect_datagen.config.run import ResumeMode
 from prefect_datagen.engine.errors import ResumeRefusedError
 
@@ -40,7 +41,13 @@ class Decision:
 
 
 def decide(
-    mode: ResumeMode, recorded: Recorded | None, *, parts: Mapping[str, str], row_group_size: int, location: str
+    mode: ResumeMode,
+    recorded: Recorded | None,
+    *,
+    parts: Mapping[str, str],
+    row_group_size: int,
+    location: str,
+    configs: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
 ) -> Decision:
     """Choose the course of a run.
 
@@ -50,6 +57,7 @@ def decide(
         parts: fingerprint of each part of the config, the seed data, the seed and the library.
         row_group_size: rows per row group, as asked for.
         location: the dataset, for messages.
+        configs: that on disk and that asked for, as plain data, to say which fields differ.
 
     Raises:
         ResumeRefusedError: `always` or `repair` was asked for, and what is on disk does not fit; every difference is named.
@@ -60,7 +68,7 @@ def decide(
         return Decision(Course.START)
     if mode is ResumeMode.NEVER:
         return Decision(Course.RENEW)
-    differences = tuple(differing(recorded, parts=parts, row_group_size=row_group_size))
+    differences = tuple(differing(recorded, parts=parts, row_group_size=row_group_size, configs=configs))
     if not differences:
         return Decision(Course.REPAIR if mode is ResumeMode.REPAIR else Course.CONTINUE)
     if mode is ResumeMode.IF_POSSIBLE:
@@ -73,17 +81,17 @@ def decide(
     )
 
 
-def differing(recorded: Recorded, *, parts: Mapping[str, str], row_group_size: int) -> list[str]:
+def differing(
+    recorded: Recorded,
+    *,
+    parts: Mapping[str, str],
+    row_group_size: int,
+    configs: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
+) -> list[str]:
     """What differs between a dataset on disk and what is asked for, in words."""
-    differences = []
     old = recorded.fingerprint_parts
-    for name in sorted(old.keys() | parts.keys()):
-        if name not in parts:
-            differences.append(f"{name} was removed")
-        elif name not in old:
-            differences.append(f"{name} is new")
-        elif old[name] != parts[name]:
-            differences.append(f"{name} changed")
+    names = [name for name in sorted(old.keys() | parts.keys()) if old.get(name) != parts.get(name)]
+    differences = [explain(name, old, parts, configs) for name in names]
     if recorded.row_group_size != row_group_size:
         differences.append(
             f"row_group_size: {recorded.row_group_size} on disk, {row_group_size} asked for (committed parts keep theirs)"

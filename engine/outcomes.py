@@ -181,10 +181,15 @@ class DatasetMetadata(Record):
     fingerprint: str
     columns: dict[str, str] = Field(default_factory=dict, description="Column name to Arrow type, as written.")
     library_versions: dict[str, str] = Field(default_factory=dict)
-    usage: dict[str, ModelUsage] = Field(default_factory=dict)
+    usage: dict[str, ModelUsage] = Field(
+        default_factory=dict, description="What the dataset cost so far, by model alias: this run and all before it."
+    )
     stage_seconds: dict[str, float] = Field(default_factory=dict)
     checks: list[CheckResult] = Field(default_factory=list)
-    estimate: dict[str, Any] | None = None
+    estimate: dict[str, Any] | None = Field(default=None, description="What this run was expected to cost.")
+    spent: dict[str, ModelUsage] = Field(
+        default_factory=dict, description="What this run did cost, by model alias, to hold against the estimate."
+    )
     started_at: datetime
     ended_at: datetime
     seconds: float

@@ -168,6 +168,7 @@ class _Run:
             schema=self.blueprint.final_schema,
             usage=usage,
             estimate=self.estimate,
+            spent=runtime.driver.access.usage(),
             started_at=self.started_at,
         )
         error = self._write(metadata, controller.error)

@@ -37,6 +37,7 @@ def make_metadata(
     schema: pa.Schema,
     usage: Mapping[str, ModelUsage],
     estimate: Estimate,
+    spent: Mapping[str, ModelUsage],
     started_at: datetime,
 ) -> DatasetMetadata:
     """The record of a run that has ended, however it did."""
@@ -70,6 +71,7 @@ def make_metadata(
         stage_seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
         checks=checks,
         estimate=estimate.model_dump(mode="json"),
+        spent=dict(spent),
         started_at=started_at,
         ended_at=ended_at,
         seconds=(ended_at - started_at).total_seconds(),

@@ -153,8 +153,8 @@ def test_a_resume_of_a_changed_config_names_every_difference(tmp_path: Path) -> 
     assert refused.value.differences == [
         "column order changed",
         "column reply was removed",
-        "column text changed",
-        "run seed changed",
+        "column text changed: prompt 'Write about {{ title }}.' -> 'Something else {{ title }}'",
+        "run seed changed: 7 -> 9",
     ]
 
 
