@@ -181,7 +181,7 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
     for column in config.columns:
         parts[f"column {column.name}"] = _digest(column.model_dump(mode="json"), *column.source_code())
     for model in config.model_configs:
-        described = model.model_dump(mode="json", exclude={"price", "rpm", "tpm", "skip_health_check"})
+        described = model.model_dump(mode="json", exclude={"price", "rpm", "tpm", "shared_limits", "skip_health_check"})
         described["inference_parameters"].pop("max_parallel_requests", None)
         described["inference_parameters"].pop("timeout", None)
         # Other endpoints serve the same model: they may come and go while a dataset grows.

@@ -33,6 +33,19 @@ class Stages(StrEnum):
     INLINE = "inline"
 
 
+class RowGroupLimit(Config):
+    """Row groups in flight over all runs and machines: a Prefect global concurrency limit, a slot of it per row group."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$", description="Name of the Prefect global concurrency limit."
+    )
+    slots: int | None = Field(
+        default=None,
+        ge=1,
+        description="Create the limit with so many slots where it is missing. Default: refuse to run.",
+    )
+
+
 MANY_ROW_GROUPS = 500
 """From here on `stages: auto` means inline: Prefect's server digests about 40 task runs a second."""
 
@@ -45,6 +58,15 @@ class RunConfig(Config):
     )
     row_group_size: int = Field(default=1000, ge=1, description="Rows in a row group; the last one may be shorter.")
     max_concurrent_row_groups: int = Field(default=4, ge=1, description="Row groups in flight: what bounds the memory.")
+    row_group_limit: RowGroupLimit | None = Field(
+        default=None, description="Row groups in flight over all runs and machines, by a Prefect concurrency limit."
+    )
+    lease_seconds: float = Field(
+        default=60.0,
+        ge=60,
+        le=86_400,
+        description="Seconds after which slots of shared limits come back from a process that was killed.",
+    )
     resume: ResumeMode = Field(default=ResumeMode.IF_POSSIBLE, description="What to do with a dataset that is there.")
     stages: Stages = Field(
         default=Stages.AUTO,

@@ -143,8 +143,8 @@ class Driver:
         self._alarms: dict[str, float] = {}
         access.wake = self._wake
         access.budget_exceeded = self.stop
-        for limiter in access.limiters():
-            limiter.watchers.add(self._wake)
+        for limit in access.shared_limits():
+            limit.watchers.add(self._wake)
 
     # --- the outside -----------------------------------------------------------------------------------------------
 
@@ -210,8 +210,8 @@ class Driver:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        for limiter in self.access.limiters():
-            limiter.watchers.discard(self._wake)
+        for limit in self.access.shared_limits():
+            limit.watchers.discard(self._wake)
         try:
             self.access.commit()
         except DatagenError as error:
@@ -345,8 +345,11 @@ class Driver:
     def _wait_for_time(self, alias: str, now: float) -> None:
         """Where a pause, a probe or a budget holds calls back, look again when it is over."""
         port = self.access.ports[alias]
+        if not (port.waiters or self._state_queued(alias)):
+            return
+        port.unserved(now)
         wait = port.wait(now)
-        if wait is None or not (port.waiters or self._state_queued(alias)):
+        if wait is None:
             return
         if self._alarms.get(alias, 0.0) <= now:  # one alarm at a time: the pump runs often
             self._alarms[alias] = now + wait

@@ -19,6 +19,7 @@ Prior art: additive increase, multiplicative decrease (Chiu and Jain, 1989); CUB
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -158,11 +159,18 @@ class RateBudget:
         self._level = min(capacity, self._level + passed * self.per_minute / 60)
         self._at = now
 
+    def set_rate(self, per_minute: float, now: float) -> None:
+        """Refill at another rate from now on."""
+        self._refill(now)
+        self.per_minute = per_minute
+
     def wait(self, now: float) -> float:
-        """Seconds until the next unit may be spent; 0 where it may be now."""
+        """Seconds until the next unit may be spent; 0 where it may be now, infinite at a rate of 0."""
         if self.per_minute is None:
             return 0.0
         self._refill(now)
+        if self.per_minute == 0:
+            return math.inf
         needed = min(1.0, max(1.0, self.per_minute / 60))
         return max(0.0, (needed - self._level) * 60 / self.per_minute)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -55,3 +56,13 @@ def run(work: Coroutine[Any, Any, T]) -> T:
         if not future.done():
             future.cancel()
         raise
+
+
+@contextmanager
+def entered(manager: AbstractAsyncContextManager[T]) -> Iterator[T]:
+    """Hold an asynchronous context manager of the engine's loop in any other thread."""
+    value = run(manager.__aenter__())
+    try:
+        yield value
+    finally:
+        run(manager.__aexit__(None, None, None))

@@ -43,6 +43,7 @@ from prefect_datagen.engine.health import Circuit, ShutdownRule
 from prefect_datagen.engine.limits import RateBudget, SharedLimiter
 from prefect_datagen.engine.node import RowKey
 from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.shares import Share
 
 
 class AnswerJournal(Protocol):
@@ -137,7 +138,8 @@ class EndpointSpec:
 class ModelSpec:
     """What an alias stands for: its endpoints, the first of which names its answers in the journal.
 
-    `max_parallel_requests` holds for all of them together; `timeout` is in seconds, `rpm` and `tpm` are budgets per minute.
+    `max_parallel_requests` holds for all of them together; `timeout` is in seconds, `rpm` and `tpm` are budgets per minute
+    of this run in this process; `share` is its part of what all processes may do together.
     """
 
     alias: str
@@ -146,6 +148,7 @@ class ModelSpec:
     timeout: float | None = None
     rpm: float | None = None
     tpm: float | None = None
+    share: Share | None = None
 
 
 @dataclass(slots=True)
@@ -263,20 +266,29 @@ class ModelPort:
             self.in_flight >= self.spec.max_parallel_requests
             or self._requests.wait(now) > 0
             or self._tokens.wait(now) > 0
+            or (self.spec.share is not None and not self.spec.share.has_slot(now))
         ):
             return False
         return any(endpoint.has_slot(now) for endpoint in self.endpoints)
 
+    def unserved(self, now: float) -> None:
+        """A call of this alias waits for a slot."""
+        if self.spec.share is not None:
+            self.spec.share.unserved(now)
+
     def wait(self, now: float) -> float | None:
         """Seconds until time alone may give a slot; None where only a call that comes back can."""
         soonest = min([endpoint.wait(now) for endpoint in self.endpoints])
-        longest = max(soonest, self._requests.wait(now), self._tokens.wait(now))
+        shared = 0.0 if self.spec.share is None else self.spec.share.wait(now)
+        longest = max(soonest, self._requests.wait(now), self._tokens.wait(now), shared)
         return longest if longest > 0 else None
 
     def reserve(self, now: float, *, avoid: EndpointPort | None = None) -> EndpointPort:
         """Take a slot, only where `has_slot`: at the endpoint whose turn it is, another than `avoid` if one is free."""
         self.in_flight += 1
         self._requests.spend(now, 1)
+        if self.spec.share is not None:
+            self.spec.share.started(now)
         endpoint = self._next_in_turn(now, avoid) if self.is_shared_out else self.endpoints[0]
         endpoint.limiter.started()
         return endpoint
@@ -292,22 +304,24 @@ class ModelPort:
 
     def give_back(self, endpoint: EndpointPort | None = None) -> None:
         """A reservation was not used: this one, or one of those that are granted."""
-        self.in_flight -= 1
+        self._ended()
         (endpoint or self.granted.popleft()).limiter.abandoned()
 
     def answered(self, endpoint: EndpointPort, now: float, answer: _Answer) -> tuple[int, float]:
         """A call came back with an answer. Returns its tokens and cost."""
-        self.in_flight -= 1
+        self._ended()
         endpoint.limiter.answered(now)
         endpoint.circuit.succeeded()
         tokens = answer.input_tokens + answer.output_tokens
         self._tokens.spend(now, tokens)
+        if self.spec.share is not None:
+            self.spec.share.spent(now, tokens)
         spec = endpoint.spec
         return tokens, (answer.input_tokens * spec.input_price + answer.output_tokens * spec.output_price) / 1e6
 
     def failed(self, endpoint: EndpointPort, now: float, error: ModelError) -> None:
         """A call failed."""
-        self.in_flight -= 1
+        self._ended()
         pushed_back = error.kind is ErrorKind.THROTTLED
         if pushed_back:
             endpoint.limiter.pushed_back(now, error.retry_after)
@@ -322,8 +336,13 @@ class ModelPort:
 
     def interrupted(self, endpoint: EndpointPort) -> None:
         """A call was cancelled."""
-        self.in_flight -= 1
+        self._ended()
         endpoint.limiter.abandoned()
+
+    def _ended(self) -> None:
+        self.in_flight -= 1
+        if self.spec.share is not None:
+            self.spec.share.ended()
 
 
 class Waiter(asyncio.Future[EndpointPort]):
@@ -570,9 +589,10 @@ class ModelAccess:
                 port.give_back(waiter.result())
             raise
 
-    def limiters(self) -> set[SharedLimiter]:
-        """The limiters of all endpoints."""
-        return {endpoint.limiter for port in self.ports.values() for endpoint in port.endpoints}
+    def shared_limits(self) -> set[SharedLimiter | Share]:
+        """Whatever is shared with others, and wakes its watchers when a slot came free."""
+        limiters = {endpoint.limiter for port in self.ports.values() for endpoint in port.endpoints}
+        return limiters | {port.spec.share for port in self.ports.values() if port.spec.share is not None}
 
     def send_no_more(self) -> None:
         """The run is ending: calls that wait for a slot, or ask for one later, are cancelled; those in flight are not."""
@@ -643,5 +663,7 @@ def make_ports(
                 circuit.patience = min(circuit.patience, _PATIENCE_BESIDE_OTHERS)
             limiter = limiters.limiter(endpoint, ceiling=spec.max_parallel_requests)
             endpoints.append(EndpointPort(endpoint, limiter=limiter, circuit=circuit))
+        if spec.share is not None:
+            spec.share.ask_for(spec.max_parallel_requests, of=spec.alias)
         ports[spec.alias] = ModelPort(spec, tuple(endpoints), rule=ShutdownRule(error_rate, window))
     return ports

@@ -41,6 +41,7 @@ from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.endpoints import check_endpoints
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
 from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
+from prefect_datagen.tasks.run_limits import ensure_limits
 from prefect_datagen.tasks.runtime import Runtime, opened
 from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.version import VERSION
@@ -84,6 +85,8 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     if prepared.plan.todo:
         for doubt in check_endpoints(config, request.endpoints):
             run_log().warning("%s", doubt)
+        for line in ensure_limits(config, request.run):
+            run_log().warning("%s", line)
     blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
     with closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store:

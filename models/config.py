@@ -19,6 +19,7 @@ MASK = "**********"
 
 _SECRET_NAME = re.compile("auth|key|token|secret|cookie|password", re.IGNORECASE)
 _VARIABLE_NAME = re.compile("[A-Z_][A-Z0-9_]*")
+_NOT_IN_NAMES = re.compile("[^A-Za-z0-9._-]+")
 
 
 def names_variable(text: str) -> bool:
@@ -177,6 +178,43 @@ class ModelEndpoint:
     price: Price
 
 
+class SharedLimits(_Config):
+    """Limits of a model over all runs, processes and machines together, kept by Prefect's server.
+
+    They are one Prefect global concurrency limit, `datagen-model-NAME`; every process holds a share of its slots while
+    it has row groups. What the server says counts: the numbers here are what the limit is created with.
+    """
+
+    name: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$",
+        description="The Prefect limit is `datagen-model-NAME`. Default: the model's name.",
+    )
+    max_parallel_requests: int | None = Field(
+        default=None, ge=1, description="Requests in flight, over all processes: the slots of the Prefect limit."
+    )
+    rpm: int | None = Field(default=None, ge=1, description="Most requests per minute, over all processes.")
+    tpm: int | None = Field(default=None, ge=1, description="Most tokens per minute, over all processes.")
+    create: bool = Field(
+        default=True, description="Create the Prefect limit where it is missing; false: refuse to run without it."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> SharedLimits:
+        if self.max_parallel_requests is None and self.rpm is None and self.tpm is None:
+            raise ValueError("limits nothing: give max_parallel_requests, rpm or tpm")
+        return self
+
+    @property
+    def slots(self) -> int:
+        """Slots of the Prefect limit; where only rates are limited, the parts that they are cut into."""
+        return self.max_parallel_requests or RATE_PARTS
+
+
+RATE_PARTS = 100
+"""Slots of a shared limit that limits rates only."""
+
+
 class ModelConfig(_Config):
     """A model that columns name by its alias."""
 
@@ -195,6 +233,15 @@ class ModelConfig(_Config):
     price: Price | None = Field(default=None, description="For cost estimates, `max_cost` and the accounting.")
     rpm: int | None = Field(default=None, ge=1, description="Most requests per minute.")
     tpm: int | None = Field(default=None, ge=1, description="Most tokens per minute.")
+    shared_limits: SharedLimits | None = Field(
+        default=None, description="Limits over all runs, processes and machines together."
+    )
+
+    @property
+    def shared_limit_name(self) -> str:
+        """Name of the Prefect limit that holds `shared_limits`."""
+        given = self.shared_limits.name if self.shared_limits is not None else None
+        return f"datagen-model-{given or _NOT_IN_NAMES.sub('-', self.model)}"
 
     @model_validator(mode="after")
     def _endpoints_stand_alone(self) -> ModelConfig:

@@ -50,21 +50,29 @@ def process_row_group(
         return Completed(name="Cached", message="committed by an earlier run", data=reused)
     work = RowGroupWork(runtime, RowGroupPlan(index, start, rows))
     try:
-        work.run(seed)
-        if runtime.blueprint.processors(Stage.PRE_BATCH):
-            work.run(pre_batch)
-        work.run(generate)
-        if runtime.blueprint.processors(Stage.POST_BATCH):
-            work.run(post_batch)
-        if runtime.blueprint.config.checks:
-            work.run(check)
-        work.run(commit)
+        with runtime.admitted(label) as may_begin:
+            if not may_begin:
+                raise RowGroupAbortedError(seed.name)
+            _run_stages(work)
     except RowGroupAbortedError as aborted:
         return Cancelled(name="Aborted", message=f"the run ended before stage {aborted} of this row group was over")
     manifest = work.manifest.model_copy(update={"stage_seconds": work.stage_seconds})  # with that of the commit itself
     if manifest.outcome is Outcome.DROPPED:
         return Completed(name="Dropped", message="no row survived", data=manifest)
     return manifest
+
+
+def _run_stages(work: RowGroupWork) -> None:
+    blueprint = work.runtime.blueprint
+    work.run(seed)
+    if blueprint.processors(Stage.PRE_BATCH):
+        work.run(pre_batch)
+    work.run(generate)
+    if blueprint.processors(Stage.POST_BATCH):
+        work.run(post_batch)
+    if blueprint.config.checks:
+        work.run(check)
+    work.run(commit)
 
 
 def with_results_in(ticket: RunTicket) -> Process:

@@ -40,6 +40,7 @@ from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
 from prefect_datagen.tasks.endpoints import clients_of, providers_of
+from prefect_datagen.tasks.run_limits import RunLimits
 from prefect_datagen.tasks.ticket import RunTicket
 
 _limiters = LimiterRegistry()
@@ -78,6 +79,8 @@ class Runtime:
             if provider.extra_body
         }
         self._clients = clients_of(ticket.config, ticket.endpoints)
+        self._notify = notify
+        self._limits = RunLimits(ticket.config, ticket.run)
         self.driver = loop_thread.run(self._make_driver(notify))
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
@@ -125,6 +128,7 @@ class Runtime:
             timeout=model.inference_parameters.timeout,
             rpm=model.rpm,
             tpm=model.tpm,
+            share=self._limits.shares.get(model.alias),
         )
 
     def usage(self) -> dict[str, ModelUsage]:
@@ -153,6 +157,17 @@ class Runtime:
         self.stopping.set()
         loop_thread.event_loop().call_soon_threadsafe(lambda: self.driver.stop(error, grace=grace))
 
+    @contextmanager
+    def admitted(self, label: str) -> Iterator[bool]:
+        """Around a row group: holds what shared limits ask for. Yields False where the run is ending instead."""
+        admission = self._limits.row_group(
+            stopping=self.stopping.is_set,
+            failed=self.driver.stop,
+            say=lambda text: self._notify(f"row group {label} {text}"),
+        )
+        with loop_thread.entered(admission) as may_begin:
+            yield may_begin
+
     def finish(self) -> DatagenError | None:
         """Cancel and await what is left in the engine; nothing of it changes any more. May be called twice.
 
@@ -166,6 +181,7 @@ class Runtime:
     def close(self) -> None:
         """`finish`, and let go of everything but the store. May be called twice."""
         self.finish()
+        loop_thread.run(self._limits.aclose())
         loop_thread.run(self._close_clients())
         self._threads.shutdown(wait=False, cancel_futures=True)
         if isinstance(self.journal, Journal):
