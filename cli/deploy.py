@@ -34,6 +34,10 @@ def deploy(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="Partition of each run, such as date=%Y-%m-%d. Repeatable."),
     ] = None,
+    when_ready: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DIR", help="Start a run whenever the dataset there is ready. Repeatable."),
+    ] = None,
     limit: Annotated[
         int | None, typer.Option("--concurrency-limit", metavar="K", min=1, help="Runs at the same time.")
     ] = None,
@@ -97,6 +101,7 @@ def deploy(
         cron=cron,
         interval=interval,
         timezone=timezone,
+        when_ready=tuple(when_ready or ()),
         limit=limit,
         collision=collision,
         embed=embed,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, HttpUrl
 
 from prefect_datagen.columns.base import Config
 
@@ -114,6 +114,9 @@ class RunConfig(Config):
         "catch up.",
     )
     progress_interval: float = Field(default=2.0, gt=0, description="Seconds between updates of the progress artifact.")
+    results_url: HttpUrl | None = Field(
+        default=None, description="Where the results server shows the dataset: a link to it is kept as an artifact."
+    )
     worker_threads: int = Field(default=4, ge=1, description="Threads for full columns and synchronous custom cells.")
 
     def inline_stages(self, row_groups: int) -> bool:

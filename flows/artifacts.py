@@ -6,26 +6,34 @@ Artifacts are for people. A server that does not take one is noted in the log; t
 from __future__ import annotations
 
 import contextvars
+import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 import httpx
+import pyarrow as pa
 from prefect.artifacts import (
+    create_link_artifact,
     create_markdown_artifact,
     create_progress_artifact,
     create_table_artifact,
     update_progress_artifact,
 )
 from prefect.exceptions import PrefectException
+from pydantic import HttpUrl
 
+from prefect_datagen.engine.errors import DatagenError
 from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, RowGroupOutcome
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressListener, ProgressSnapshot
 from prefect_datagen.flows.results import summary
+from prefect_datagen.storage.store import RowGroupStore
 
 _MOST_TABLE_ROWS = 1_000
+_SAMPLE_ROWS = 3
+_CELL_CHARACTERS = 160
 _PATIENCE = 5.0
 """Seconds that the end of a run waits for an update of the artifact."""
 
@@ -86,14 +94,26 @@ class ProgressArtifact:
             run_log().warning("progress artifact not updated: %s", error)
 
 
-def show_outcomes(metadata: DatasetMetadata, outcomes: Sequence[RowGroupOutcome], *, location: str) -> None:
-    """Make the table of row groups and the dataset card. Of very many row groups, the troubled ones come first."""
+def show_outcomes(
+    metadata: DatasetMetadata,
+    outcomes: Sequence[RowGroupOutcome],
+    *,
+    store: RowGroupStore,
+    results_url: HttpUrl | None = None,
+) -> None:
+    """Make the table of row groups, the dataset card, and the link to the results server where there is one.
+
+    Of very many row groups, the troubled ones come first.
+    """
     ordered = sorted(outcomes, key=lambda outcome: (outcome.outcome is Outcome.COMPLETED, outcome.index))
     rows = [_table_row(outcome) for outcome in ordered[:_MOST_TABLE_ROWS]]
     try:
         if rows:
             create_table_artifact(rows, description=f"Row groups of {metadata.name}")
-        create_markdown_artifact(card(metadata, location=location), description=f"Dataset {metadata.name}")
+        text = card(metadata, location=store.location, samples=_samples(store))
+        create_markdown_artifact(text, description=f"Dataset {metadata.name}")
+        if results_url is not None:
+            create_link_artifact(str(results_url), "Results", description=f"Results of {metadata.name}")
     except _TROUBLE as error:
         run_log().warning("artifacts not made: %s", error)
 
@@ -110,8 +130,8 @@ def _table_row(outcome: RowGroupOutcome) -> dict[str, str | int]:
     }
 
 
-def card(metadata: DatasetMetadata, *, location: str) -> str:
-    """The dataset card, in Markdown."""
+def card(metadata: DatasetMetadata, *, location: str, samples: Sequence[Mapping[str, object]] = ()) -> str:
+    """The dataset card, in Markdown: counts, rejections, usage, schema, and a few rows."""
     lines = [
         f"# {metadata.name}: {metadata.status.value}",
         "",
@@ -120,11 +140,11 @@ def card(metadata: DatasetMetadata, *, location: str) -> str:
         *(f"* {reason}" for reason in metadata.reasons),
         "",
         f"`{location}`, seed {metadata.seed}, {len(metadata.row_groups):,} row groups, {metadata.seconds:.1f} s",
-        "",
-        "| column | type |",
-        "|---|---|",
-        *(f"| {name} | {type_} |" for name, type_ in metadata.columns.items()),
     ]
+    if metadata.rejected_by_reason:
+        reasons = sorted(metadata.rejected_by_reason.items(), key=lambda item: -item[1])
+        lines += ["", "| rejected because of | rows |", "|---|---:|"]
+        lines += [f"| {_cell(reason)} | {count:,} |" for reason, count in reasons]
     if metadata.usage:
         lines += ["", "| model | calls | answers | retries | replayed | tokens in | tokens out | cost |"]
         lines += ["|---|---:|---:|---:|---:|---:|---:|---:|"]
@@ -134,4 +154,27 @@ def card(metadata: DatasetMetadata, *, location: str) -> str:
             for alias, spent in metadata.usage.items()
             for name, used in [(alias, spent), *((f"{alias}@{at}", each) for at, each in spent.endpoints.items())]
         ]
+    lines += ["", "| column | type |" + "".join(f" row {at} |" for at in range(len(samples)))]
+    lines += ["|---|---|" + "---|" * len(samples)]
+    lines += [
+        f"| {_cell(name)} | {type_} |" + "".join(f" {_cell(sample.get(name))} |" for sample in samples)
+        for name, type_ in metadata.columns.items()
+    ]
     return "\n".join(lines)
+
+
+def _samples(store: RowGroupStore) -> list[dict[str, object]]:
+    """The first rows of the dataset; none where they cannot be read, for which there are other places to say so."""
+    try:
+        rows: list[dict[str, object]] = store.dataset().head(_SAMPLE_ROWS).to_pylist()
+    except (DatagenError, OSError, pa.ArrowException):
+        return []
+    return rows
+
+
+def _cell(value: object) -> str:
+    """A value in a table's cell: one line, not too long, and never taken for markup."""
+    text = " ".join(("" if value is None else str(value)).split())
+    if len(text) > _CELL_CHARACTERS:
+        text = text[:_CELL_CHARACTERS] + "..."
+    return re.sub(r"([\\|<>`*_\[\]])", r"\\\1", text)

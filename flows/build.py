@@ -14,13 +14,24 @@ from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.target import Target
-from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
+from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.flows.events import DatasetNews
+from prefect_datagen.flows.hooks import settle
+from prefect_datagen.flows.lifecycle import Finished, RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import lateness, place
 from prefect_datagen.flows.results import BuildResult
 
 
-@flow(name="build-dataset", flow_run_name="build-{num_records}-rows", retries=0, validate_parameters=False)
+@flow(
+    name="build-dataset",
+    flow_run_name="build-{num_records}-rows",
+    retries=0,
+    validate_parameters=False,
+    on_failure=[settle],
+    on_cancellation=[settle],
+    on_crashed=[settle],
+)
 def build_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,
@@ -62,12 +73,21 @@ def build_dataset(
     placed = place(
         config, read_count(num_records), sink=read_sink(sink), run=run, target=read(target, Target, name="target")
     )
-    request = RunRequest(
-        placed.config, placed.num_records, placed.sink, placed.run, read_endpoints(endpoints), on_row_group_complete
-    )
-    finished = execute(request)
-    result = BuildResult(path=placed.sink.location, metadata=finished.metadata, sink=placed.sink)
-    state = final_state(finished, placed.run, result)
-    if state.is_completed():
-        placed.publish()
+    news = DatasetNews(placed.base.location, version=placed.version)
+    finished: Finished | None = None
+    try:
+        loaded = DatasetConfig.load(placed.config)
+        news = news.of(loaded)
+        request = RunRequest(
+            loaded, placed.num_records, placed.sink, placed.run, read_endpoints(endpoints), on_row_group_complete
+        )
+        finished = execute(request)
+        result = BuildResult(path=placed.sink.location, metadata=finished.metadata, sink=placed.sink)
+        state = final_state(finished, placed.run, result)
+        if state.is_completed():
+            placed.publish()
+    except DatagenError as error:
+        news.failed(error, None if finished is None else finished.metadata)
+        raise
+    news.ended(state, finished.metadata)
     return state

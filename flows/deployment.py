@@ -12,6 +12,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 from prefect.deployments.runner import RunnerDeployment
+from prefect.events import DeploymentEventTrigger, ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 from prefect.schedules import Cron, Interval, Schedule
 from prefect.types.entrypoint import EntrypointType
@@ -28,6 +29,7 @@ from prefect_datagen.config.workflow_check import check_stages
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.chain import chain_datasets
+from prefect_datagen.flows.events import DatasetEvent, asset_key
 from prefect_datagen.models.config import names_variable
 
 
@@ -48,6 +50,7 @@ class DeploymentPlan:
         timezone: of the cron schedule.
         limit: runs at the same time.
         collision: what happens to a run that is one too many: `enqueue` or `cancel`.
+        when_ready: places of datasets: a run starts whenever one of them is ready.
         embed: whether the config is stored in the deployment, rather than read from its file by each run.
     """
 
@@ -63,6 +66,7 @@ class DeploymentPlan:
     timezone: str | None = None
     limit: int | None = None
     collision: str = "enqueue"
+    when_ready: tuple[str, ...] = ()
     embed: bool = False
     tags: tuple[str, ...] = ()
     paused: bool = False
@@ -104,8 +108,18 @@ def make_deployment(plan: DeploymentPlan) -> RunnerDeployment:
         concurrency_limit=_limit(plan),
         tags=list(plan.tags),
         paused=plan.paused,
+        triggers=[_trigger(place) for place in plan.when_ready],
         description=f"`{plan.source}`",
         entrypoint_type=EntrypointType.MODULE_PATH,
+    )
+
+
+def _trigger(place: str) -> DeploymentEventTrigger:
+    """Starts the deployment on the event that a dataset is ready."""
+    return DeploymentEventTrigger(
+        name=f"when {place} is ready",
+        expect={DatasetEvent.READY.value},
+        match=ResourceSpecification({"prefect.resource.id": asset_key(place)}),
     )
 
 

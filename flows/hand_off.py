@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.engine.outcomes import DatasetMetadata, Verdict
+from prefect_datagen.flows.events import materialized
 from prefect_datagen.seeds.base import SeedSource
 from prefect_datagen.seeds.dataset import DatasetSeedSource
 from prefect_datagen.seeds.frame import DataFrameSeedSource
@@ -36,8 +37,17 @@ class HandOff:
         return DatasetSeedSource(path=self.sink.location)
 
 
-def derive(sink: Sink, schema: pa.Schema, rows: Callable[[], Iterator[pa.Table]], *, key: str) -> HandOff:
+def derive(
+    sink: Sink, schema: pa.Schema, rows: Callable[[], Iterator[pa.Table]], *, key: str, origins: Sequence[str]
+) -> HandOff:
     """Store rows that follow from datasets, all at once; nothing is done where they are there under the same key.
+
+    Args:
+        sink: where they are stored.
+        schema: of the rows.
+        rows: makes them.
+        key: changes whenever the rows do.
+        origins: places of the datasets.
 
     Raises:
         Exception: whatever making the rows raises; what was there stays.
@@ -76,4 +86,6 @@ def derive(sink: Sink, schema: pa.Schema, rows: Callable[[], Iterator[pa.Table]]
                 seconds=(ended_at - started_at).total_seconds(),
             )
         )
+    if not isinstance(sink, InMemoryRowGroupSink):
+        materialized(sink.location, origins)
     return HandOff(sink, sum(counts), key)

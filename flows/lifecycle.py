@@ -176,7 +176,8 @@ class _Run:
         )
         error = self._write(metadata, controller.error)
         artifact.close()
-        show_outcomes(metadata, list(controller.outcomes.values()), location=self.store.location)
+        outcomes = list(controller.outcomes.values())
+        show_outcomes(metadata, outcomes, store=self.store, results_url=self.ticket.run.results_url)
         run_log().info("%s: %s", metadata.status.value, summary(metadata))
         if interruption is not None and not _is_ours(interruption):
             raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets

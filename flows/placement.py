@@ -12,6 +12,7 @@ from uuid import uuid4
 
 import fsspec
 import orjson
+from prefect.client.schemas.objects import FlowRun
 from prefect.runtime import flow_run
 
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
@@ -20,10 +21,13 @@ from prefect_datagen.config.run import ResumeMode, RunConfig
 from prefect_datagen.config.target import Target, TargetMode, filled, seeded_for
 from prefect_datagen.engine.errors import SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, Verdict
+from prefect_datagen.flows.parameters import read, read_sink
 from prefect_datagen.storage.files import open_files, sink_errors
 
 LATEST = "latest"
 LATEST_NOTE = "latest.json"
+VERSION = r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ-[0-9a-f]{6}"
+"""How the folder of a version is named: when its run was scheduled, and the end of the run's id."""
 FINISHED = (Verdict.COMPLETE, Verdict.PARTIAL, Verdict.DEGRADED)
 
 
@@ -71,6 +75,19 @@ def place(
     if at.mode is TargetMode.EXTEND:
         return _extended(placed)
     return placed
+
+
+def place_of(run: FlowRun) -> tuple[ParquetRowGroupSink, str | None]:
+    """The dataset that a run of `build_dataset` wrote to, and the version that it began, if it did.
+
+    Raises:
+        ConfigError: its parameters do not say so.
+        SinkError: what is there cannot be read.
+    """
+    target = read(run.parameters.get("target", {}), Target, name="target")
+    scheduled = run.expected_start_time or run.created or datetime.now(UTC)
+    base = below(read_sink(run.parameters.get("sink")), target.at(scheduled).folder())
+    return base, _begun(base, str(run.id)) if target.mode is TargetMode.VERSION else None
 
 
 def below(sink: ParquetRowGroupSink, folder: str) -> ParquetRowGroupSink:
@@ -134,11 +151,17 @@ def _extended(placed: Placed) -> Placed:
 
 def _version(base: ParquetRowGroupSink) -> str:
     """The version of this flow run: named by its schedule, found again by its id."""
-    mark = "-" + (flow_run.id or uuid4().hex)[-6:]
-    for name in subfolders(base):
-        if name.endswith(mark):
-            return name
-    return f"{scheduled_time():%Y-%m-%dT%H-%M-%SZ}{mark}"
+    run = flow_run.id or uuid4().hex
+    return _begun(base, run) or f"{scheduled_time():%Y-%m-%dT%H-%M-%SZ}{_mark(run)}"
+
+
+def _begun(base: ParquetRowGroupSink, run: str) -> str | None:
+    """The version that a run began, by the run's id."""
+    return next((name for name in subfolders(base) if name.endswith(_mark(run))), None)
+
+
+def _mark(run: str) -> str:
+    return "-" + run[-6:]
 
 
 def _link(link: Path, version: str) -> None:

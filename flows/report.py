@@ -27,10 +27,12 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datagen.blocks.query_source import load_query_source
+from prefect_datagen.flows.events import materialized
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.reports.auto import auto_report
 from prefect_datagen.reports.diff import DatasetDiff, diff_datasets
 from prefect_datagen.reports.diff_text import diff_markdown
+from prefect_datagen.reports.duckdb_sources import DatasetSource
 from prefect_datagen.reports.errors import DifferenceError, QueryError
 from prefect_datagen.reports.fail_on import Condition, violations
 from prefect_datagen.reports.picture import PictureMaker
@@ -106,6 +108,11 @@ def render_report(
         maker = stack.enter_context(PictureMaker()) if needs_maker else None
         views = _draw_all(session)
         write_file(output, render(opened.spec, views, format_, maker=maker, values=opened.spec.values(variables)))
+    materialized(
+        str(output),
+        [str(each.files.path) for each in opened.sources.values() if isinstance(each, DatasetSource)],
+        name=opened.spec.title,
+    )
     failed = {name: view.error for name, view in views.items() if view.error is not None}
     result = RenderedReport(path=output.resolve(), title=opened.spec.title, charts=list(views), failed=failed)
     _show(result, key=f"report-{_slug(opened.name)}")

@@ -132,7 +132,9 @@ class Chain:
         schema = rule.schema(generated=reader.generated().schema, final=built.schema)
         key = digest(content, rule.fingerprint)
         with self._deriving:
-            return derive(self.sink(f"{name}.output"), schema, lambda: rule.rows(reader), key=key)
+            return derive(
+                self.sink(f"{name}.output"), schema, lambda: rule.rows(reader), key=key, origins=[sink.location]
+            )
 
     def seeds(self, stage: StageConfig) -> HandOff | None:
         """The seed rows of a stage, or None where it has no earlier stage."""
@@ -148,6 +150,7 @@ class Chain:
             query_schema(query, {name: relation.schema for name, relation in relations.items()}),
             lambda: query_rows(query, relations),
             key=digest(query, {name: output.fingerprint for name, output in outputs.items()}),
+            origins=[output.sink.location for output in outputs.values()],
         )
 
     def _relation(self, name: str, output: HandOff) -> Dataset:

@@ -30,6 +30,11 @@ class SeedSource(Config):
         """
         raise NotImplementedError
 
+    def locations(self, base_dir: Path) -> list[str]:
+        """Where the rows are: paths and URLs without credentials, as lineage tells them. Nothing is opened."""
+        del base_dir
+        return []
+
     def identity(self, base_dir: Path) -> Hashable | None:
         """A value that changes when the source does, found without reading it; None where there is none.
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 _CHUNK_ROWS = 1 << 14
+_CREDENTIALS = re.compile(r"(?<=://)[^/]*@|\?.*")
 _PASSWORD = re.compile(r"(?<=:)[^:/@]*(?=@)")
 
 
@@ -68,6 +69,13 @@ class SqlSeedSource(SeedSource):
                 engine.dispose()
         except (SQLAlchemyError, ImportError) as error:
             raise ConfigError(f"{origin}: {_without(error, url)}") from None  # the cause may show the password
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The database and its table, without who reads it; nothing where the URL is in the environment."""
+        if self.url is None:
+            return []
+        place = _CREDENTIALS.sub("", self.url)
+        return [place if self.table is None else f"{place}/{self.table}"]
 
     def _url(self, base_dir: Path) -> URL:
         from sqlalchemy import make_url

@@ -11,7 +11,7 @@ from pydantic import Field
 from prefect_datagen.engine.errors import ConfigError, SinkError
 from prefect_datagen.engine.outcomes import Verdict
 from prefect_datagen.seeds.base import SeedSource, SeedTable
-from prefect_datagen.seeds.files import SeedFile, files_identity, resolve
+from prefect_datagen.seeds.files import SeedFile, files_identity, location, resolve
 from prefect_datagen.seeds.parquet import parquet_table
 from prefect_datagen.storage.reader import DatasetReader
 
@@ -35,6 +35,10 @@ class DatasetSeedSource(SeedSource):
     def open(self, base_dir: Path) -> SeedTable:
         """The committed rows; the build is to be finished."""
         return parquet_table(self._files(base_dir))
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The directory."""
+        return [location(self.path, base_dir)]
 
     def identity(self, base_dir: Path) -> Hashable | None:
         """Paths, sizes and times of the parts."""

@@ -14,7 +14,7 @@ from pydantic import Field, field_validator
 from prefect_datagen.columns.user_code import load_function
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource, SeedTable
-from prefect_datagen.seeds.files import SeedFile, content_fingerprint, files_identity, resolve
+from prefect_datagen.seeds.files import SeedFile, content_fingerprint, files_identity, location, resolve
 from prefect_datagen.seeds.records import records_table
 
 _CHUNK_ROWS = 1 << 12
@@ -67,6 +67,10 @@ class FileSystemSeedSource(SeedSource):
             origin=f"seed folder {root}",
             fingerprint=content_fingerprint([str(root), *names, *digests]),
         )
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The folder."""
+        return [location(self.path, base_dir)]
 
     def identity(self, base_dir: Path) -> Hashable | None:
         """Paths, sizes and times of the files."""

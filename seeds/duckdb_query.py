@@ -12,7 +12,7 @@ from pydantic import Field
 
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource, SeedTable, conform, plain_schema
-from prefect_datagen.seeds.files import find_files
+from prefect_datagen.seeds.files import find_files, location
 from prefect_datagen.seeds.local import files_table
 from prefect_datagen.seeds.select_statement import parse_select
 from prefect_datagen.seeds.spool import spool
@@ -62,6 +62,10 @@ class DuckDBSeedSource(SeedSource):
             raise ConfigError(f"seed query: {error} (relative paths start from {base_dir.absolute()})") from error
         finally:
             connection.close()
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The files that it has names for."""
+        return [location(path, base_dir) for path in self.files.values()]
 
     def _refuse_guessing(self, connection: DuckDBPyConnection) -> None:
         """Refuse readers that guess the types of text: DuckDB's take `0E8` for the number 0."""

@@ -119,6 +119,14 @@ def resolve(path: str, base_dir: Path) -> Path:
     raise ConfigError(f"seed path {path!r} does not exist (tried {', '.join(map(str, candidates))})")
 
 
+def location(path: str, base_dir: Path) -> str:
+    """Where a path or a pattern leads, whether or not something is there; a URL as it is."""
+    if "://" in path:
+        return path
+    candidates = _candidates(path, base_dir)
+    return str(next((each for each in candidates if each.exists()), candidates[0]))
+
+
 def find_files(path: str, base_dir: Path) -> list[SeedFile]:
     """Files that `path` means: a file, all files of a known format below a folder, or a glob (`**` for any depth).
 

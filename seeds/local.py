@@ -14,7 +14,7 @@ from pydantic import Field, field_serializer
 
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource, SeedTable, same_schema
-from prefect_datagen.seeds.files import FORMATS, SeedFile, content_fingerprint, files_identity, find_files
+from prefect_datagen.seeds.files import FORMATS, SeedFile, content_fingerprint, files_identity, find_files, location
 from prefect_datagen.seeds.parquet import parquet_table
 from prefect_datagen.seeds.records import records_table
 from prefect_datagen.seeds.spool import spool
@@ -37,6 +37,10 @@ class LocalFileSeedSource(SeedSource):
     def open(self, base_dir: Path) -> SeedTable:
         """The rows of the files, in the order of their paths."""
         return files_table(find_files(self.path, base_dir))
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The file, folder or pattern."""
+        return [location(self.path, base_dir)]
 
     def identity(self, base_dir: Path) -> Hashable | None:
         """Paths, sizes and times of the files."""
@@ -64,6 +68,10 @@ class HuggingFaceSeedSource(SeedSource):
         """The rows of the files, in the order of their paths. Parquet is read by ranges, text is streamed once."""
         del base_dir
         return files_table(self._files())
+
+    def locations(self, base_dir: Path) -> list[str]:
+        """The pattern, at the hub where it has no protocol."""
+        return [self.path if "://" in self.path else f"hf://{self.path}"]
 
     def _files(self) -> list[SeedFile]:
         protocol, _, rest = self.path.rpartition("://")

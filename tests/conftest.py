@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.mock_server import MockServer
+from tests.prefect.server import PrefectServer
 
 # The machine may be busy: no test fails for being slow. The same examples everywhere: a red run can be had again.
 settings.register_profile("suite", deadline=None, derandomize=True)
@@ -16,16 +17,18 @@ settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
-def prefect_api() -> Iterator[None]:
-    """Prefect's API on a temporary database; flows end without waiting for their heartbeat thread."""
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-    from prefect.testing.utilities import prefect_test_harness
+def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
+    """A real Prefect server, which this process uses, too; flows end without waiting for their heartbeat thread.
 
-    with warnings.catch_warnings():
+    There is one for all tests: Prefect sends the events of a process, which is how a server learns of task runs, to the
+    server that the first of them went to, whatever the settings say later.
+    """
+    from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with PrefectServer(tmp_path_factory.mktemp("prefect-home")) as server, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        quiet = temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
-        with prefect_test_harness(server_startup_timeout=120), quiet:
-            yield
+        with temporary_settings({PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            yield server
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.preview import preview_dataset
 from tests.compat.page import PAGE, page
 from tests.compat.table import CASES, Case, Verdict, new_builder
+from tests.prefect.server import PrefectServer
 
 ACCEPTED = [case for case in CASES if case.verdict is not Verdict.REFUSED]
 REFUSED = [case for case in CASES if case.verdict is Verdict.REFUSED]
@@ -49,7 +50,7 @@ def rows_of(config: DatasetConfig) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def together(folder: Path, prefect_api: None) -> Callable[[bool], pd.DataFrame]:
+def together(folder: Path, prefect_api: PrefectServer) -> Callable[[bool], pd.DataFrame]:
     """The rows of all cases that share a config: of those that are exported, and of those that are handed over."""
     frames: dict[bool, pd.DataFrame] = {}
 

@@ -6,7 +6,6 @@ import logging
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_DATABASE_CONNECTION_URL
 from pydantic import SecretStr
 
 from prefect_datagen.blocks import ModelEndpoint, ParquetRowGroupSink
@@ -15,22 +14,18 @@ from prefect_datagen.engine.errors import DatagenError
 from prefect_datagen.flows.build import build_dataset
 from tests.flows.configs import feedback
 from tests.mock_server import MockServer
-
-pytestmark = pytest.mark.usefixtures("prefect_api")
+from tests.prefect.server import PrefectServer
 
 CANARY = "sk-canary-7f3a91d0c55e"
 
 
-def _bytes_of_database() -> bytes:
-    path = Path(str(PREFECT_API_DATABASE_CONNECTION_URL.value()).partition("///")[2])
-    files = [path, Path(f"{path}-wal")]
-    assert path.exists()
-    return b"".join(each.read_bytes() for each in files if each.exists())
-
-
 @pytest.mark.parametrize("fails", [False, True])
 def test_the_key_reaches_the_endpoint_and_nothing_else(
-    tmp_path: Path, mock_server: MockServer, caplog: pytest.LogCaptureFixture, fails: bool
+    tmp_path: Path,
+    prefect_api: PrefectServer,
+    mock_server: MockServer,
+    caplog: pytest.LogCaptureFixture,
+    fails: bool,
 ) -> None:
     mock_server.become(require_key="another key" if fails else CANARY)
     ModelEndpoint(provider="endpoint", base_url=mock_server.url, api_key=SecretStr(CANARY)).save(
@@ -53,4 +48,4 @@ def test_the_key_reaches_the_endpoint_and_nothing_else(
     assert CANARY not in said + caplog.text + repr(endpoint)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert not [path for path in files if CANARY.encode() in path.read_bytes()]
-    assert CANARY.encode() not in _bytes_of_database()
+    assert CANARY.encode() not in prefect_api.stored_bytes()

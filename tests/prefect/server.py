@@ -108,10 +108,11 @@ class PrefectServer:
         assert self._process is not None
         self._process.end()
 
-    @property
-    def database(self) -> Path:
-        """The SQLite database."""
-        return self.home / "prefect.db"
+    def stored_bytes(self) -> bytes:
+        """Everything that the server has in its database, as it stands in the files."""
+        files = [self.home / "prefect.db", self.home / "prefect.db-wal"]
+        assert files[0].exists()
+        return b"".join(each.read_bytes() for each in files if each.exists())
 
     @property
     def log(self) -> str:

@@ -6,18 +6,13 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import pytest
 import yaml
-from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import WorkPoolCreate
-from prefect.client.schemas.objects import FlowRun
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
@@ -30,46 +25,10 @@ from tests.flows.configs import feedback, samplers
 from tests.flows.test_parameters import structured
 from tests.flows.workflows import lines, notes, people, workflow
 from tests.mock_server import MockServer
+from tests.prefect.runs import POOL, client, ended, start
 from tests.prefect.server import PrefectServer, wait_for
 
-pytestmark = pytest.mark.usefixtures("client_settings")
-
-POOL = "tests"
-
-
-@pytest.fixture(scope="module")
-def worker(server: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A process worker of the pool that the tests deploy to. It knows one key that no test process knows."""
-    folder = tmp_path_factory.mktemp("worker")
-    with server.worker(POOL, log=folder / "worker.log", WORKER_KEY="right"):
-        yield
-
-
-@contextmanager
-def client() -> Iterator[SyncPrefectClient]:
-    """A client of the server."""
-    with get_client(sync_client=True) as found:
-        yield found
-
-
-def start(name: str, *, at: datetime | None = None, **parameters: Any) -> UUID:
-    """Start a run of a deployment, as the UI does; `at` is when it was scheduled."""
-    with client() as api:
-        deployment = api.read_deployment_by_name(name)
-        state = Scheduled(scheduled_time=at or datetime.now(UTC))
-        return api.create_flow_run_from_deployment(deployment.id, parameters=parameters, state=state).id
-
-
-def ended(run: UUID) -> FlowRun:
-    """The run, when it is over."""
-
-    def look() -> FlowRun | None:
-        with client() as api:
-            found = api.read_flow_run(run)
-        return found if found.state is not None and found.state.is_final() else None
-
-    found: FlowRun = wait_for(look, what=f"the end of flow run {run}")
-    return found
+pytestmark = pytest.mark.usefixtures("prefect_api")
 
 
 def hour_ago() -> datetime:
@@ -133,12 +92,9 @@ def test_a_worker_runs_versions_and_a_retry_from_the_ui_continues_its_version(
 
 
 @pytest.mark.usefixtures("worker")
-def test_late_runs_are_missed_where_the_deployment_says_so(server: PrefectServer, tmp_path: Path) -> None:
+def test_late_runs_are_missed_where_the_deployment_says_so(tmp_path: Path) -> None:
     file = write(tmp_path / "dataset.yaml", samplers())
-    server.run(
-        *("deploy", str(file), "-n", "3", "-o", str(tmp_path / "out"), "--work-pool", POOL, "--name", "late"),
-        *("--max-lateness", "60"),
-    )
+    deploy(file, name="late", num_records=3, output=str(tmp_path / "out"), work_pool=POOL, max_lateness=60)
     state = ended(start("build-dataset/late", at=hour_ago())).state
     assert state is not None
     assert (state.name, state.type.value) == ("Missed", "CANCELLED")
@@ -148,14 +104,10 @@ def test_late_runs_are_missed_where_the_deployment_says_so(server: PrefectServer
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_run_that_is_one_too_many_follows_the_deployment(
-    server: PrefectServer, mock_server: MockServer, tmp_path: Path
-) -> None:
+def test_a_run_that_is_one_too_many_follows_the_deployment(mock_server: MockServer, tmp_path: Path) -> None:
     file = write(tmp_path / "dataset.yaml", feedback(mock_server.url))
-    server.run(
-        *("deploy", str(file), "--name", "one", "-n", "2", "-o", str(tmp_path / "out"), "--work-pool", POOL),
-        *("--concurrency-limit", "1", "--collision", "cancel"),
-    )
+    out = str(tmp_path / "out")
+    deploy(file, name="one", num_records=2, output=out, work_pool=POOL, limit=1, collision="cancel")
     mock_server.become(hold=True)
     first = start("build-dataset/one")
     mock_server.wait_until(lambda stats: stats.in_flight > 0, timeout=90)
@@ -169,9 +121,9 @@ def test_a_run_that_is_one_too_many_follows_the_deployment(
 
 
 @pytest.mark.usefixtures("worker")
-def test_a_workflow_is_deployed_too_and_late_runs_catch_up(server: PrefectServer, tmp_path: Path) -> None:
+def test_a_workflow_is_deployed_too_and_late_runs_catch_up(tmp_path: Path) -> None:
     file = write(tmp_path / "workflow.yaml", workflow(tmp_path / "out", people(), notes(), lines()))
-    server.run("deploy", str(file), "--name", "chain", "--work-pool", POOL, "--interval", "3600")
+    deploy(file, name="chain", work_pool=POOL, interval=3600)
     state = ended(start("chain-datasets/chain", at=hour_ago())).state
     assert state is not None
     assert state.name == "Completed", state.message
@@ -192,13 +144,15 @@ def test_without_a_pool_the_command_serves_an_embedded_config(server: PrefectSer
 
 
 def test_the_deployments_of_prefect_yaml_are_as_it_says(server: PrefectServer) -> None:
-    """Prefect's own command registers them. Its exit code says nothing: see docs/deployments.md on FastAPI 0.151."""
+    """Prefect's own command registers them all."""
     root = Path(__file__).parents[2]
     with client() as api:
         api.create_work_pool(WorkPoolCreate(name="datagen", type="process"), overwrite=True)
-    for name in ("airports-nightly", "travel"):
-        command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--name", name]
-        subprocess.run(command, env=server.env(PWD=str(root)), cwd=root, capture_output=True, check=False, timeout=120)
+    command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"]
+    done = subprocess.run(
+        command, env=server.env(PWD=str(root)), cwd=root, capture_output=True, text=True, check=False, timeout=240
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
     with client() as api:
         nightly = api.read_deployment_by_name("build-dataset/airports-nightly")
         travel = api.read_deployment_by_name("chain-datasets/travel")

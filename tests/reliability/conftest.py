@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.prefect.server import PrefectServer
 from tests.reliability.child_builds import ForkServer
 from tests.reliability.matrix import CASES
 from tests.reliability.table import WRITE, Line, write
@@ -17,13 +18,9 @@ __all__ = ["small_disk"]
 
 
 @pytest.fixture(scope="session")
-def api_url(prefect_api: None) -> str:
+def api_url(prefect_api: PrefectServer) -> str:
     """Where child processes find Prefect's API: they start no server of their own."""
-    from prefect.settings import PREFECT_API_URL
-
-    url = PREFECT_API_URL.value()
-    assert url is not None
-    return url
+    return prefect_api.url
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +31,7 @@ def fork_server(api_url: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 @pytest.fixture(scope="session")
-def references(prefect_api: None, tmp_path_factory: pytest.TempPathFactory) -> References:
+def references(prefect_api: PrefectServer, tmp_path_factory: pytest.TempPathFactory) -> References:
     """Uninterrupted datasets, each built once."""
     return References(tmp_path_factory.mktemp("references"))
 
