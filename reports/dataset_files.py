@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from prefect_datagen.engine.errors import ConfigError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, RowGroupManifest, Verdict
+from prefect_datagen.reports.packs import Packs
 from prefect_datagen.storage import layout
 
 _Signature = tuple[int, int]  # mtime in ns, bytes
@@ -31,6 +32,7 @@ class DatasetState:
         manifests: of all committed row groups, ascending.
         metadata: verdict of the last run that ended, or None while the first one runs.
         data_parts: Parquet files that hold the rows, in order. Absolute paths, as all here.
+        packs: copies of parts where those are many and small; the same for all moments of a dataset.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class DatasetState:
     data_parts: tuple[str, ...]
     rejects_parts: tuple[str, ...]
     trace_parts: tuple[str, ...]
+    packs: Packs = field(default_factory=Packs, compare=False)
 
     @property
     def name(self) -> str:
@@ -75,7 +78,7 @@ class DatasetState:
 
 
 class DatasetFiles:
-    """Reads a dataset directory again and again.
+    """Reads a dataset directory again and again. `packs` are made of its parts where those are many and small.
 
     Raises:
         ConfigError: `path` is no dataset directory.
@@ -88,6 +91,7 @@ class DatasetFiles:
         known = (layout.MANIFESTS, layout.METADATA, layout.RUN, layout.CONFIG, layout.DATA)
         if not any((self.path / name).exists() for name in known):
             raise ConfigError(f"{str(path)!r} holds no dataset: none of {', '.join(known)} is in it")
+        self.packs = Packs()
         self._lock = threading.Lock()
         self._manifests: dict[str, tuple[_Signature, RowGroupManifest]] = {}
 
@@ -116,6 +120,7 @@ class DatasetFiles:
             data_parts=self._data_parts(manifests),
             rejects_parts=self._absolute(manifest.rejects_part for manifest in manifests),
             trace_parts=self._absolute(manifest.trace_part for manifest in manifests),
+            packs=self.packs,
         )
 
     def _data_parts(self, manifests: Iterable[RowGroupManifest]) -> tuple[str, ...]:

@@ -68,7 +68,8 @@ def profile(schema: str, columns: Sequence[Compared]) -> str:
         parts.append(f"count({column.sql}) AS filled_{number}")
         if column.kind is Kind.OTHER:
             continue
-        parts.append(f"approx_count_distinct({column.sql}) AS distinct_{number}")
+        # The approximation may lie above the number of values there are.
+        parts.append(f"least(approx_count_distinct({column.sql}), count({column.sql})) AS distinct_{number}")
         if column.kind is Kind.VALUES:
             continue
         value = f"CASE WHEN isfinite(CAST({column.measured} AS DOUBLE)) THEN {column.measured} END"

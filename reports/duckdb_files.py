@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,50 @@ from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.reports.duckdb_query import CONFIG, lock, run_select
 from prefect_datagen.reports.errors import SourceDownError
 from prefect_datagen.reports.query import Cancellation, SourceLimits
+
+
+class _OpenFiles:
+    """The DuckDB files that this process is reading at this moment, each opened once however many queries read it.
+
+    DuckDB refuses a second connection to a file that is made with other settings, and those of the first are locked. A
+    file is let go of with its last query: while it is open, no other process can write to it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: dict[Path, tuple[duckdb.DuckDBPyConnection, int]] = {}
+
+    @contextmanager
+    def reading(self, path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The connection to a file, for one query.
+
+        Raises:
+            SourceDownError: it cannot be opened.
+        """
+        with self._lock:
+            connection, users = self._open.get(path) or (_open(path), 0)
+            self._open[path] = (connection, users + 1)
+        try:
+            yield connection
+        finally:
+            with self._lock:
+                _, users = self._open.pop(path)
+                if users > 1:
+                    self._open[path] = (connection, users - 1)
+                else:
+                    connection.close()
+
+
+def _open(path: Path) -> duckdb.DuckDBPyConnection:
+    try:
+        connection = duckdb.connect(str(path), read_only=True, config=CONFIG)
+        lock(connection)
+    except duckdb.Error as error:
+        raise SourceDownError(f"cannot open DuckDB file {path.name}: {error}") from error
+    return connection
+
+
+_OPEN_FILES = _OpenFiles()
 
 
 class DuckDBFileSource:
@@ -31,8 +76,6 @@ class DuckDBFileSource:
             raise ConfigError(f"{str(path)!r} is not a file; give a DuckDB database")
         self.limits = limits or SourceLimits()
         self.identity = f"duckdb:{self._path}"
-        self._lock = threading.Lock()
-        self._connection: duckdb.DuckDBPyConnection | None = None
 
     def version(self) -> str:
         """Changes when the file does."""
@@ -42,25 +85,11 @@ class DuckDBFileSource:
         self, text: str, parameters: Mapping[str, Any], *, relations: Mapping[str, pa.Table], cancel: Cancellation
     ) -> pa.Table:
         """See `Source.execute`."""
-        return run_select(self._connected(), text, parameters, relations, cancel)
+        with _OPEN_FILES.reading(self._path) as connection:
+            return run_select(connection, text, parameters, relations, cancel)
 
     def close(self) -> None:
-        """Let go of the file."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
-
-    def _connected(self) -> duckdb.DuckDBPyConnection:
-        with self._lock:
-            if self._connection is None:
-                try:
-                    connection = duckdb.connect(str(self._path), read_only=True, config=CONFIG)
-                    lock(connection)
-                except duckdb.Error as error:
-                    raise SourceDownError(f"cannot open DuckDB file {self._path.name}: {error}") from error
-                self._connection = connection
-            return self._connection
+        """Nothing to do: the file is let go of with the last query."""
 
 
 class TablesSource:

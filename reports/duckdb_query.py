@@ -31,6 +31,14 @@ def literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def parquet(paths: Sequence[str]) -> str:
+    """Parquet files as a relation. No hive partitioning: a folder called `x=1` must not become a column.
+
+    DuckDB takes a path for a pattern only where there is no file of that very name, so nothing needs to be escaped.
+    """
+    return f"read_parquet([{', '.join(map(literal, paths))}], hive_partitioning = false)"
+
+
 def run_select(
     connection: duckdb.DuckDBPyConnection,
     text: str,

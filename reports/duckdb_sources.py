@@ -28,8 +28,9 @@ import pyarrow as pa
 
 from prefect_datagen.engine.outcomes import USAGE_COUNTS
 from prefect_datagen.reports.dataset_files import DatasetFiles, DatasetState
-from prefect_datagen.reports.duckdb_query import CONFIG, literal, lock, run_select
+from prefect_datagen.reports.duckdb_query import CONFIG, lock, run_select
 from prefect_datagen.reports.errors import QueryCancelledError, QueryError
+from prefect_datagen.reports.part_views import PartViews
 from prefect_datagen.reports.query import Cancellation, SourceLimits
 from prefect_datagen.storage.parts import REJECTS_SCHEMA
 
@@ -73,6 +74,7 @@ class _Datasets:
         """See `Source.execute`."""
         with self._present() as snapshot:
             try:
+                snapshot.views.prepare(text, cancel)
                 return run_select(snapshot.connection, text, parameters, relations, cancel)
             except QueryCancelledError:
                 raise
@@ -165,32 +167,24 @@ class _Snapshot:
         self.states = states
         self.users = 0
         self.connection = duckdb.connect(config=CONFIG)
+        self.views = PartViews(self.connection)
         for schema, state in states.items():
             if schema != _ALONE:
                 self.connection.execute(f"CREATE SCHEMA {schema}")
             for name, table in _records(state).items():
                 self._table(f"{schema}.{name}", table)
-            self._view(f"{schema}.data", state.data_parts)
-            self._view(f"{schema}.traces", state.trace_parts)
+            self.views.offer(f"{schema}.data", state.data_parts, state.packs)
+            self.views.offer(f"{schema}.traces", state.trace_parts, state.packs)
             if state.rejects_parts:
-                self._view(f"{schema}.rejects", state.rejects_parts)
+                self.views.offer(f"{schema}.rejects", state.rejects_parts, state.packs)
             else:
                 self._table(f"{schema}.rejects", REJECTS_SCHEMA.empty_table())
-        lock(self.connection, folders=[str(state.path) for state in states.values()])
+        lock(self.connection, folders=[*(str(state.path) for state in states.values()), *self.views.folders()])
 
     def _table(self, name: str, table: pa.Table) -> None:
         self.connection.register("incoming", table)
         self.connection.execute(f"CREATE TABLE {name} AS SELECT * FROM incoming")
         self.connection.unregister("incoming")
-
-    def _view(self, name: str, parts: tuple[str, ...]) -> None:
-        """A view of Parquet files; none where there are no files, because then nobody knows the columns."""
-        if parts:
-            listed = ", ".join(map(literal, parts))
-            # No hive partitioning: a folder called `x=1` must not become a column whose type is guessed.
-            self.connection.execute(
-                f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{listed}], hive_partitioning = false)"
-            )
 
 
 def _records(state: DatasetState) -> dict[str, pa.Table]:

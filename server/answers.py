@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pyarrow as pa
 from fastapi import FastAPI, Request
@@ -45,10 +45,12 @@ class Stream(Response):
             # The first piece comes before the status: what fails at once is an error like any other.
             piece = await self._next()
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            while piece is not None:
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-                piece = await self._next()
-            await send({"type": "http.response.body", "body": b""})
+            # Once it has begun, a client that leaves is no error: there is nobody to tell.
+            with suppress(ClientGoneError):
+                while piece is not None:
+                    await send({"type": "http.response.body", "body": piece, "more_body": True})
+                    piece = await self._next()
+                await send({"type": "http.response.body", "body": b""})
 
     async def _next(self) -> bytes | None:
         step = asyncio.ensure_future(anext(self._pieces, None))

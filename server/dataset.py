@@ -15,9 +15,11 @@ import duckdb
 
 from prefect_datagen.engine.errors import SinkError
 from prefect_datagen.reports.dataset_files import DatasetState
+from prefect_datagen.reports.duckdb_query import lock, parquet
 from prefect_datagen.reports.duckdb_sources import DatasetSource
+from prefect_datagen.reports.part_views import PartViews
 from prefect_datagen.reports.query_cache import SourceLimits
-from prefect_datagen.server.source import SnapshotSource, connect, parquet, sql_name
+from prefect_datagen.server.source import SnapshotSource, connect, sql_name
 from prefect_datagen.server.startup import StartupTracker
 from prefect_datagen.storage import layout
 
@@ -148,10 +150,16 @@ def load_dataset(
         for part in (*state.data_parts, *state.rejects_parts, *state.trace_parts):
             _check_part(state.path, part)
     with tracker.phase(f"{name}.tables"):
-        connection = connect(state.path)
-        tables = {table: _table(connection, state.path, table, parts) for table, parts in _parts(state).items()}
+        connection = connect()
+        views = PartViews(connection)
+        tables = {table: _table(connection, views, state, table, parts) for table, parts in _parts(state).items()}
+        lock(connection, folders=[str(state.path), *views.folders()])
         rows_source = SnapshotSource(
-            identity=f"rows of {source.identity}", version=source.version(), connection=connection, limits=ROWS_LIMITS
+            identity=f"rows of {source.identity}",
+            version=source.version(),
+            connection=connection,
+            views=views,
+            limits=ROWS_LIMITS,
         )
     snapshot = DatasetSnapshot(name, state, tables, source, rows_source)
     tracker.size(f"{name}.row_groups", len(state.manifests))
@@ -171,24 +179,24 @@ def _parts(state: DatasetState) -> dict[str, list[tuple[str, int | None]]]:
 
 
 def _table(
-    connection: duckdb.DuckDBPyConnection, root: Path, name: str, parts: Sequence[tuple[str, int | None]]
+    connection: duckdb.DuckDBPyConnection,
+    views: PartViews,
+    state: DatasetState,
+    name: str,
+    parts: Sequence[tuple[str, int | None]],
 ) -> DatasetTable:
-    """Make the view of a table whose rows are known by part and position, so that every order is a total one."""
+    """Offer the view of a table whose rows are known by file and position, so that every order is a total one."""
     if not parts:
         return DatasetTable(name, {}, ())
     paths = [part for part, _ in parts]
     counts = [rows for _, rows in parts if rows is not None]
     try:
-        # `execute`, not `sql`: parsing a list of ten thousand paths in there would keep all other threads waiting.
         described = connection.execute(f"DESCRIBE SELECT * FROM {parquet(paths[:1])}").fetchall()
         columns = {row[0]: row[1] for row in described}
-        listed = ", ".join(map(sql_name, columns))
-        connection.execute(
-            f"CREATE VIEW {name} AS SELECT {listed}, filename AS {PART_COLUMN}, file_row_number AS {ROW_COLUMN} "
-            f"FROM {parquet(paths)}"
-        )
+        place = f"file_index AS {PART_COLUMN}, file_row_number AS {ROW_COLUMN}"
+        views.offer(name, paths, state.packs, columns=f"{', '.join(map(sql_name, columns))}, {place}")
     except duckdb.Error as error:
-        raise SinkError(f"cannot read the parts of table {name!r}: {error}", path=str(root)) from error
+        raise SinkError(f"cannot read the parts of table {name!r}: {error}", path=str(state.path)) from error
     ends = tuple(itertools.accumulate(counts)) if len(counts) == len(paths) else ()
     return DatasetTable(name, columns, tuple(paths), ends)
 

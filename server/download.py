@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
+from prefect_datagen.reports.query_cache import Cancellation
 from prefect_datagen.server.encode import is_nested, plain, records_of
 from prefect_datagen.server.rows import Selection
 
@@ -156,6 +157,7 @@ class Download:
         self._selection = selection
         self._format = file_format
         self._open = ExitStack()
+        self._cancel = Cancellation()
         self._interrupt: Callable[[], object] | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
@@ -173,15 +175,17 @@ class Download:
             yield await loop.run_in_executor(worker, writer.end)
         finally:
             # The client may be gone and this coroutine cancelled: nothing may be awaited here.
+            self._cancel.ask()
             if self._interrupt is not None:
                 self._interrupt()
             worker.submit(self._open.close)
             worker.shutdown(wait=False)
 
     def _begin(self) -> tuple[pa.RecordBatchReader, _Writer]:
-        cursor = self._open.enter_context(self._selection.snapshot.rows_source.cursor())
+        text = self._selection.sql()
+        cursor = self._open.enter_context(self._selection.snapshot.rows_source.cursor(text, self._cancel))
         self._interrupt = cursor.interrupt
-        relation = cursor.sql(self._selection.sql(), params=self._selection.condition.parameters)
+        relation = cursor.sql(text, params=self._selection.condition.parameters)
         reader = relation.to_arrow_reader(BATCH_ROWS)
         return reader, _WRITERS[self._format](reader.schema)
 

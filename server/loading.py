@@ -70,11 +70,14 @@ class Loader:
         self._asked.set()
 
     def close(self) -> None:
-        """Load no more; cancel all queries."""
+        """Load no more; cancel all queries; remove what was put aside for them."""
         self._stop.set()
         self._asked.set()
         if self.cache is not None:
             self.cache.close(timeout=1.0)
+        if self.content is not None:
+            for dataset in self.content.datasets:
+                dataset.state.packs.close()
 
     def _run(self) -> None:
         _step_back()

@@ -9,7 +9,7 @@ from pathlib import Path
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.reports.auto import auto_report
 from prefect_datagen.reports.open_sources import open_sources
-from prefect_datagen.reports.query import Source
+from prefect_datagen.reports.query import Source, SourceLimits
 from prefect_datagen.reports.report import Report
 from prefect_datagen.reports.spec import DatasetSourceConfig, ReportSpec
 from prefect_datagen.reports.spec_file import load_report
@@ -43,7 +43,9 @@ class ReportFile:
             return previous
         spec = load_report(path)
         others = {name: config for name, config in spec.sources.items() if name not in _served(spec)}
-        opened = open_sources(spec.model_copy(update={"sources": others}), base_dir=path.resolve().parent)
+        opened = open_sources(
+            spec.model_copy(update={"sources": others}), base_dir=path.resolve().parent, load_block=_load_block
+        )
         return cls(path, modified_ns, spec, opened)
 
     def over(self, datasets: Sequence[DatasetSnapshot]) -> Report:
@@ -59,6 +61,13 @@ class ReportFile:
             )
         served: dict[str, Source] = {name: dataset.source for name, dataset in zip(names, datasets, strict=False)}
         return Report(self.spec, {**self.others, **served}, name=self.path.stem)
+
+
+def _load_block(name: str, limits: SourceLimits | None) -> Source:
+    # Imported here: only a report that names a block makes the server import Prefect.
+    from prefect_datagen.blocks.query_source import load_query_source
+
+    return load_query_source(name, limits)
 
 
 def _served(spec: ReportSpec) -> list[str]:

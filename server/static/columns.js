@@ -68,7 +68,7 @@ function range(column) {
 }
 
 function middle(column) {
-  if (column.kind === "text") return `${number(column.length_mean)} characters${column.empty ? `, ${number(column.empty)} empty` : ""}`;
+  if (column.kind === "text") return `mean ${number(column.length_mean)} characters${column.empty ? `, ${number(column.empty)} empty` : ""}`;
   if (column.kind !== "number") return "–";
   const odd = column.not_finite ? `, ${number(column.not_finite)} not finite` : "";
   return `mean ${number(column.mean)}, median ${number(column.median)}, deviation ${number(column.deviation)}${odd}`;

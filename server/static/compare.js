@@ -54,12 +54,14 @@ function card(title, value, note) {
   return element("div", { class: "card" }, element("div", { class: "muted" }, title), element("div", { class: "figure" }, value), element("div", { class: "muted" }, note));
 }
 
-const signed = (value) => `${value > 0 ? "+" : ""}${number(value)}`;
+const change = (base, current) => (base === current ? "as in the base" : `${number(base)} in the base (${current > base ? "+" : ""}${number(current - base)})`);
+
+const fromTo = (base, current) => (base === null && current === null ? "–" : `${number(base)} → ${number(current)}`);
 
 function cards(diff) {
   return element("div", { class: "cards" },
-    card("Rows", number(diff.current_rows), `${signed(diff.current_rows - diff.base_rows)} to ${number(diff.base_rows)}`),
-    card("Rejected", number(diff.current_rejected), `${signed(diff.current_rejected - diff.base_rejected)} to ${number(diff.base_rejected)}`),
+    card("Rows", number(diff.current_rows), change(diff.base_rows, diff.current_rows)),
+    card("Rejected", number(diff.current_rejected), change(diff.base_rejected, diff.current_rejected)),
     card("Schema changes", number(diff.schema_changes.length), `${count(diff.columns.length, "column")} in both`));
 }
 
@@ -91,8 +93,8 @@ function columns(list) {
     element("th", { scope: "row" }, column.column, element("span", { class: "type" }, column.kind)),
     column.distance === null ? "–" : column.distance.toFixed(3),
     `${share(column.base)} → ${share(column.current)}`,
-    `${number(column.base.distinct)} → ${number(column.current.distinct)}`,
-    `${number(column.base.mean)} → ${number(column.current.mean)}`,
+    fromTo(column.base.distinct, column.current.distinct),
+    fromTo(column.base.mean, column.current.mean),
     element("td", {}, column.distribution.length ? overlay(column) : "–"),
   ]), "The distance is 0 where two distributions are alike and 1 where they have nothing in common. In a distribution, the upper bar is the base.");
 }

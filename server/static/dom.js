@@ -32,7 +32,7 @@ export function number(value) {
 
 export const isNumeric = (type) => /^(U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?|FLOAT|DOUBLE|DECIMAL.*)$/.test(type);
 
-const LONG = 240;
+const LONG = 120;
 
 // One value of a table: missing values differ from empty text, long text opens on demand.
 export function cell(value, type) {
@@ -40,9 +40,10 @@ export function cell(value, type) {
   if (value === null) made.append(element("span", { class: "missing" }, "null"));
   else if (value === "") made.append(element("span", { class: "missing" }, "empty"));
   else {
-    const text = typeof value === "object" ? JSON.stringify(value, null, 1) : String(value);
+    const nested = typeof value === "object";
+    const text = nested ? JSON.stringify(value) : String(value);
     if (text.length <= LONG) made.textContent = text;
-    else made.append(element("details", { class: "long" }, element("summary", {}, `${text.slice(0, LONG - 40)}…`), text));
+    else made.append(element("details", { class: "long" }, element("summary", {}, `${text.slice(0, LONG - 20)}…`), nested ? JSON.stringify(value, null, 1) : text));
   }
   return made;
 }

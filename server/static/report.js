@@ -21,7 +21,8 @@ export function show(section, context) {
   const note = element("p", { class: "report-note" });
   const controls = element("form", { class: "controls", hidden: true, "aria-label": "Variables of the report" });
   const charts = element("div", { class: "report" });
-  section.append(title, note, controls, charts);
+  const about = element("p", { class: "muted", hidden: true });
+  section.append(title, about, note, controls, charts);
   const view = { name: context.name, events: null, values: new Map(), filled: false };
 
   async function place(chart) {
@@ -51,6 +52,8 @@ export function show(section, context) {
       const shell = JSON.parse(event.data);
       total = shell.charts;
       title.textContent = shell.title;
+      about.textContent = shell.description;
+      about.hidden = !shell.description;
       if (!view.filled) {
         // The server made this markup and escaped all data in it; the policy of the page lets no script in it run.
         charts.innerHTML = shell.html;
@@ -96,13 +99,27 @@ function showVariables(form, variables, change) {
   form.replaceChildren(...variables.map((variable) => {
     const id = `variable-${variable.name}`;
     const set = (value) => change(variable.name, value);
+    if (variable.widget === "radio") {
+      return element("fieldset", { id }, element("legend", {}, variable.label), choices(variable, id, set));
+    }
     return element("div", {}, element("label", { for: id }, variable.label), widget(variable, id, set));
   }));
 }
 
+// One button for each choice; several may be chosen where the variable holds a list.
+function choices(variable, id, set) {
+  const chosen = new Set([variable.value].flat().map(String));
+  const type = variable.multiple ? "checkbox" : "radio";
+  const inputs = variable.choices.map((choice) => element("input", {
+    type, name: id, value: choice, checked: chosen.has(String(choice)),
+    onchange: () => set(variable.multiple ? inputs.filter((input) => input.checked).map((input) => input.value) : choice),
+  }));
+  return inputs.map((input) => element("label", {}, input, input.value));
+}
+
 function widget(variable, id, set) {
   const value = variable.value;
-  if (variable.widget === "select" || variable.widget === "radio") {
+  if (variable.widget === "select") {
     const chosen = new Set([value].flat().map(String));
     const options = variable.choices.map((choice) => element("option", { value: choice, selected: chosen.has(String(choice)) }, String(choice)));
     if (!variable.multiple && value === null) options.unshift(element("option", { value: "", selected: true }, "any"));
@@ -112,9 +129,17 @@ function widget(variable, id, set) {
   if (variable.widget === "checkbox") {
     return element("input", { id, type: "checkbox", checked: value === true, onchange: (event) => set(String(event.target.checked)) });
   }
+  if (variable.widget === "slider") {
+    const shown = element("output", { for: id }, String(value ?? ""));
+    const slider = element("input", {
+      id, type: "range", value: value ?? "", min: variable.minimum, max: variable.maximum, step: variable.type === "integer" ? 1 : "any",
+      oninput: () => { shown.textContent = slider.value; }, onchange: () => set(slider.value),
+    });
+    return element("span", { class: "slider" }, slider, shown);
+  }
   const type = { integer: "number", number: "number", date: "date", datetime: "datetime-local" }[variable.type] ?? "text";
   return element("input", {
-    id, type: variable.widget === "slider" ? "range" : type, value: value ?? "", min: variable.minimum, max: variable.maximum,
+    id, type, value: value ?? "", min: variable.minimum, max: variable.maximum,
     step: variable.type === "integer" ? 1 : "any", onchange: (event) => set(event.target.value),
   });
 }

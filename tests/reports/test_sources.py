@@ -19,7 +19,7 @@ import pytest
 
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.reports.database_sources import SQLAlchemySource, SQLiteSource
-from prefect_datagen.reports.duckdb_files import DuckDBFileSource, TablesSource
+from prefect_datagen.reports.duckdb_files import _OPEN_FILES, DuckDBFileSource, TablesSource
 from prefect_datagen.reports.duckdb_sources import DatasetSource, PairSource
 from prefect_datagen.reports.errors import QueryCancelledError, QueryError, SourceDownError
 from prefect_datagen.reports.query import Query
@@ -315,6 +315,38 @@ class TestDataset:
         )
         sql = "SELECT (SELECT count(*) FROM base.data) AS b, (SELECT count(*) FROM current.data) AS c"
         assert ask(pair, sql) == [{"b": 8, "c": 16}]
+
+
+class TestOneDuckDBFile:
+    def test_two_sources_read_it_side_by_side(self, tmp_path):
+        """Two reports on one file in one process: a query of the second runs while one of the first does."""
+        first, second = (duckdb_case(tmp_path).source, DuckDBFileSource(tmp_path / "file.duckdb"))
+        assert first.identity == second.identity
+        inside, go_on = threading.Event(), threading.Event()
+
+        def slow() -> None:
+            with _OPEN_FILES.reading(tmp_path.resolve() / "file.duckdb"):
+                inside.set()
+                assert go_on.wait(DEADLINE)
+
+        reader = threading.Thread(target=slow)
+        reader.start()
+        assert inside.wait(DEADLINE)
+        counted = ask(second, "SELECT count(*) AS n FROM t")
+        go_on.set()
+        reader.join()
+        first.close()
+        assert counted == ask(second, "SELECT count(*) AS n FROM t")
+
+    def test_nobody_is_kept_from_writing_while_no_query_runs(self, tmp_path):
+        """A file that is replaced or written to shows its new rows, by sources that have read it before."""
+        source = duckdb_case(tmp_path).source
+        (before,) = ask(source, "SELECT count(*) AS n FROM t")
+        version = source.version()
+        with duckdb.connect(str(tmp_path / "file.duckdb")) as writer:
+            writer.execute("INSERT INTO t SELECT * FROM t")
+        assert source.version() != version
+        assert ask(source, "SELECT count(*) AS n FROM t") == [{"n": 2 * before["n"]}]
 
 
 class TestRelations:

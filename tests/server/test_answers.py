@@ -115,8 +115,7 @@ def test_a_stream_that_is_left_is_closed_where_it_waits() -> None:
         answering = asyncio.create_task(stream({"type": "http"}, connection.receive, client.send))
         await client.has_body.wait()
         client.leave()
-        with pytest.raises(ClientGoneError):
-            await answering
+        await answering  # no error: there is nobody to tell
         assert ended.is_set()
         assert [message.get("body") for message in client.received] == [None, b"first"]
         await connection.close()

@@ -34,9 +34,16 @@ REPORT = """
 title: Cities
 variables:
   least: {type: integer, label: Least number, default: 0}
+  most: {type: integer, label: Largest number, default: 1000, minimum: 0, maximum: 1000, widget: slider}
+  half: {type: text, label: Which rows, choices: [all, even, odd], default: all, widget: radio}
 charts:
   rows:
-    {type: kpi, title: Number of rows, value: n, sql: "SELECT count(*) AS n FROM data WHERE id >= {{ variables.least }}"}
+    type: kpi
+    title: Number of rows
+    value: n
+    sql: |
+      SELECT count(*) AS n FROM data WHERE id BETWEEN {{ variables.least }} AND {{ variables.most }}
+      AND ({{ variables.half }} = 'all' OR ({{ variables.half }} = 'odd') = (id % 2 = 1))
   cities:
     type: bar
     title: Rows by city
@@ -125,6 +132,22 @@ def test_a_variable_is_changed(page: Any, server: Any) -> None:
     page.type("100")
     page.press("Enter")
     page.wait("document.querySelector('#chart-rows .kpi-value')?.textContent === '17'")
+    assert page.problems == []
+
+
+def test_a_slider_tells_its_value_and_a_choice_is_a_button(page: Any, server: Any) -> None:
+    page.open(server.url)
+    page.wait("document.querySelector('#chart-rows .kpi-value')?.textContent === '117'")
+    assert page.text("output[for=variable-most]") == "1000"
+    assert page.text("#variable-half legend") == "Which rows"
+    page.click("#variable-half label:nth-of-type(3) input")
+    page.wait("document.querySelector('#chart-rows .kpi-value')?.textContent === '58'")
+    page.run(
+        "(() => { const slider = document.querySelector('#variable-most'); slider.value = 9; "
+        "for (const kind of ['input', 'change']) slider.dispatchEvent(new Event(kind)); })()"
+    )
+    page.wait("document.querySelector('#chart-rows .kpi-value')?.textContent === '5'")
+    assert page.text("output[for=variable-most]") == "9"
     assert page.problems == []
 
 

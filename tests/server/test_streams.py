@@ -122,6 +122,7 @@ def test_a_client_that_leaves_cancels_what_nobody_else_waits_for(start: Any, eve
     cache = cache_of(server)
     assert (cache["cancellations"], cache["failures"]) == (1, 0)
     eventually(lambda: all(source["stopping"] == 0 for source in cache_of(server)["sources"]))
+    assert "Traceback" not in server.stop()  # that readers come and go is no news for the log
 
 
 def test_a_chart_that_fails_is_a_panel_and_tells_nothing_that_is_not_for_everybody(start: Any, tmp_path: Path) -> None:
