@@ -59,9 +59,10 @@ async def converse(
     last: str | None = None
     for _ in range(patience.restarts + 1):
         messages = list(request.messages)
+        asked = request
         for _ in range(patience.corrections + 1):
             try:
-                answer = await models.chat(alias, replace(request, messages=list(messages)))
+                answer = await models.chat(alias, asked)
             except ModelError as error:
                 if error.kind is not ErrorKind.PERMANENT or error.reason != UNUSABLE:
                     raise
@@ -73,6 +74,7 @@ async def converse(
             except InvalidAnswerError as error:
                 problem, last = error, answer.text
             messages.append({"role": "user", "content": _correction(problem, answer)})
+            asked = replace(request, messages=list(messages))
     raise _lost(problem, last, patience) from problem
 
 

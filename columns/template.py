@@ -167,7 +167,7 @@ class Template:
         try:
             tree = environment.parse(text)
             self.references = tuple(sorted(meta.find_undeclared_variables(tree) - set(environment.globals)))
-            self._compiled = environment.from_string(text)
+            self._compiled = _with_plain_globals(environment.from_string(text))
         except TemplateSyntaxError as error:
             raise TemplateError(f"{error.message} (line {error.lineno})", line=error.lineno) from error
         self._constant = _constant_text(tree)
@@ -263,6 +263,13 @@ def _compile_loop(text: str, references: Sequence[str]) -> CompiledTemplate:
     tree = nodes.Template([loop])
     tree.set_lineno(1).set_environment(environment)
     return CompiledTemplate.from_code(environment, environment.compile(tree), environment.globals)
+
+
+def _with_plain_globals(compiled: CompiledTemplate) -> CompiledTemplate:
+    """Jinja2 chains a template's own globals before the environment's, and walks the chain in every rendering: a third of
+    a short template's time. Ours are never changed, so a plain dict says the same."""
+    compiled.globals = dict(compiled.globals)
+    return compiled
 
 
 def _constant_text(tree: nodes.Template) -> str | None:
