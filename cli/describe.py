@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
-from xml.sax.saxutils import escape
 
 import typer
 
@@ -81,7 +81,7 @@ def _svg(blueprint: Blueprint) -> str:
     boxes = [_box(name, kinds.get(name, "seed stage"), *at) for name, at in place.items()]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height + _MARGIN}" '
-        f'role="img" aria-label="Column graph of {escape(blueprint.config.name)}" font-family="sans-serif">'
+        f'role="img" aria-label="Column graph of {escape(blueprint.config.name, quote=False)}" font-family="sans-serif">'
         + "".join(arrows + boxes)
         + "</svg>\n"
     )
@@ -91,8 +91,8 @@ def _box(name: str, kind: str, x: int, y: int) -> str:
     fill = {"seed stage": "#eef2ff", "(inline)": "#f1f5f9"}.get(kind, "#ecfdf5")
     return (
         f'<rect x="{x}" y="{y}" width="{_WIDTH}" height="{_HEIGHT}" rx="8" fill="{fill}" stroke="#64748b"/>'
-        f'<text x="{x + 12}" y="{y + 19}" font-size="14" fill="#0f172a">{escape(name)}</text>'
-        f'<text x="{x + 12}" y="{y + 35}" font-size="11" fill="#64748b">{escape(kind.strip("()"))}</text>'
+        f'<text x="{x + 12}" y="{y + 19}" font-size="14" fill="#0f172a">{escape(name, quote=False)}</text>'
+        f'<text x="{x + 12}" y="{y + 35}" font-size="11" fill="#64748b">{escape(kind.strip("()"), quote=False)}</text>'
     )
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from typing import Any, NoReturn
-
-import jsonschema_rs
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from prefect_datagen.columns.conversation import InvalidAnswerError
 from prefect_datagen.columns.fences import after_thinking, fenced_blocks
 from prefect_datagen.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    import jsonschema_rs
 
 _MOST_PROBLEMS = 10
 _CUT_OFF = "the JSON is not complete: the answer ends in the middle of it"
@@ -26,6 +27,8 @@ class SchemaCheck:
         Raises:
             ConfigError: it is no JSON schema, or refers to one elsewhere: nothing is fetched.
         """
+        import jsonschema_rs  # 30 ms that only configs with a schema need
+
         try:
             self._validator = jsonschema_rs.validator_for(dict(schema), retriever=_refuse)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError) as error:

@@ -192,7 +192,8 @@ def _given(name: str, given: Mapping[str, pa.Array], rows: int) -> Cells:
 
 
 def _no_cells(config: SamplerColumnConfig) -> Cells:
-    return Cells(pa.array([], config.types({})[0]), pa.array([], config.compared_type()))
+    # Not `pa.array([])`: it imports pandas, a third of a second that a check of a config needs for nothing else.
+    return Cells(pa.nulls(0, config.types({})[0]), pa.nulls(0, config.compared_type()))
 
 
 def _refusals(call: Callable[[], object]) -> list[str]:

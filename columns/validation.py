@@ -20,7 +20,6 @@ from pydantic import Field, field_serializer, field_validator, model_validator
 from prefect_datagen.columns.base import ColumnConfig, Config, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
 from prefect_datagen.columns.references import name_of_function, skip_value_problems
-from prefect_datagen.columns.remote_validator import RemoteValidator
 from prefect_datagen.columns.user_code import load_function, source_of
 from prefect_datagen.columns.validators import CallableValidator, CodeValidator, RemoteService, Validator, VerdictForm
 from prefect_datagen.engine.errors import CellError, ConfigError
@@ -174,6 +173,8 @@ class ValidationColumnConfig(ColumnConfig):
         form = VerdictForm(params.output_schema)
         if isinstance(params, LocalCallableValidatorParams):
             return CallableValidator(self._function(params), form, self.batch_size)
+        from prefect_datagen.columns.remote_validator import RemoteValidator  # with it comes urllib
+
         client = RemoteValidator(
             params.endpoint_url,
             timeout=params.timeout,

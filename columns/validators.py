@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
 from prefect_datagen.columns.code_checks import PYTHON_VERDICT, SQL_VERDICT, check_python, check_sql
 from prefect_datagen.columns.json_answer import SchemaCheck
 from prefect_datagen.columns.json_shape import Shape, shape_of_schema
-from prefect_datagen.columns.remote_validator import RemoteValidator
 from prefect_datagen.engine.errors import CellError, ConfigError, ProcessorError
 from prefect_datagen.engine.values import json_text, python_values
+
+if TYPE_CHECKING:
+    from prefect_datagen.columns.remote_validator import RemoteValidator
 
 Verdict = dict[str, Any]
 

@@ -22,6 +22,7 @@ from typing import Any
 import pyarrow as pa
 
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.values import text_array
 from prefect_datagen.seeds.base import plain_schema
 from prefect_datagen.seeds.files import SeedFile
 
@@ -47,7 +48,7 @@ def csv_tables(file: SeedFile) -> tuple[pa.Schema, Iterator[pa.Table]]:
 
 def _csv_chunks(rows: Iterator[list[str]], schema: pa.Schema) -> Iterator[pa.Table]:
     while chunk := list(islice(rows, CHUNK_ROWS)):
-        columns = [pa.array(values, pa.string()) for values in zip(*chunk, strict=True)]
+        columns = [text_array(values) for values in zip(*chunk, strict=True)]
         yield pa.Table.from_arrays(columns, schema=schema)
 
 

@@ -18,6 +18,7 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt,
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick, unit
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.values import text_array
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 
@@ -143,8 +144,10 @@ class SubcategorySamplerParams(SamplerParams):
                 f"params.category {self.category!r} holds {parent.type}; text, numbers and truth values have lists"
             )
         known = [position for position, key in enumerate(keys) if key is not None]
-        found = pc.index_in(parent, pa.array([keys[position] for position in known], parent.type), skip_nulls=True)
-        return pa.array(known, pa.int64()).take(found)
+        listed = [keys[position] for position in known]
+        texts = kind is Kind.TEXT and parent.type == pa.string()
+        found = pc.index_in(parent, text_array(listed) if texts else pa.array(listed, parent.type), skip_nulls=True)
+        return found.cast(pa.int64()) if len(known) == len(keys) else pa.array(known, pa.int64()).take(found)
 
 
 def values_type(values: Sequence[Value]) -> pa.DataType:
@@ -161,8 +164,8 @@ def values_type(values: Sequence[Value]) -> pa.DataType:
 
 def values_array(values: Sequence[Value], data_type: pa.DataType) -> pa.Array:
     """The values as a column of this type holds them; text holds a number as Python writes it."""
-    if pa.types.is_string(data_type):
-        return pa.array([str(value) for value in values], data_type)
+    if data_type == pa.string():
+        return text_array([str(value) for value in values])
     return pa.array(values, data_type)
 
 
