@@ -104,12 +104,37 @@ class NoJournal:
         """Nothing to commit."""
 
 
-def journal_key(endpoint: str, column: str, row: RowKey, step: int, body: Mapping[str, Any]) -> bytes:
-    """What identifies an answer: the cell, the how-manieth call of the cell, and everything that is sent. 16 bytes."""
+def journal_key(endpoint: str, column: str, row: RowKey, body: Mapping[str, Any]) -> bytes:
+    """What identifies the first answer to a request: the cell, and everything that is sent. 16 bytes."""
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{endpoint}\x1f{column}\x1f{row.index}\x1f{row.copy}\x1f{step}\x1f".encode())
+    digest.update(f"{endpoint}\x1f{column}\x1f{row.index}\x1f{row.copy}\x1f".encode())
     digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
     return digest.digest()
+
+
+class _Asked:
+    """Journal keys of one cell's calls. A request that is answered again, as after a restart, gets a key of its own.
+
+    A call that failed gives its key back, since nothing was paid for: the next try takes it, now or after a resume.
+    """
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken: set[bytes] = set()
+
+    def take(self, first: bytes) -> bytes:
+        """The key of the next call of a request whose first answer has the key `first`."""
+        key, times = first, 0
+        while key in self._taken:
+            times += 1
+            key = hashlib.blake2b(first + times.to_bytes(4, "big"), digest_size=16).digest()
+        self._taken.add(key)
+        return key
+
+    def give_back(self, key: bytes) -> None:
+        """The call had no answer."""
+        self._taken.discard(key)
 
 
 @dataclass(frozen=True)
@@ -392,7 +417,7 @@ class CellModels:
         self._reserved = reserved
         self._usage = usage
         self._attempt = attempt
-        self._steps = 0
+        self._asked = _Asked()
         self.record = CallRecord()
         self.cut_short = False
 
@@ -413,10 +438,9 @@ class CellModels:
 
     async def _ask(self, port: ModelPort, request: Request, kind: type[Answer], send: Send[Request, Answer]) -> Answer:
         """The steps of a call, whatever is asked for: see the module's docstring."""
-        step, self._steps = self._steps, self._steps + 1
         first = port.endpoints[0].spec
         asked = f"{first.client.endpoint}\x1f{first.sent_along}"
-        key = journal_key(asked, self._column, self._row, step, request.body())
+        key = self._asked.take(journal_key(asked, self._column, self._row, request.body()))
         counters = (port.usage, self._usage.setdefault(port.spec.alias, UsageCounter()))
         known = self._access.journal.get(key)
         if known is not None:
@@ -425,6 +449,9 @@ class CellModels:
             return kind.unpack(known)
         try:
             answer = await self._send(port, request, send, counters)
+        except BaseException:
+            self._asked.give_back(key)
+            raise
         finally:
             self._access.usage_changed = True
         self._access.journal.put(key, answer.pack())

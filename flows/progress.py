@@ -25,6 +25,7 @@ class ProgressSnapshot:
     rows_per_second: float
     tokens: int
     limits: dict[str, int] = field(default_factory=dict)
+    throttled: dict[str, int] = field(default_factory=dict)
     circuits: dict[str, str] = field(default_factory=dict)
     stopping: str | None = None
     interrupted: bool = False
@@ -41,6 +42,16 @@ class ProgressSnapshot:
         left = self.rows_total - self.rows_done - self.rows_rejected - self.rows_filtered
         return left / self.rows_per_second if self.rows_per_second > 0 else None
 
+    @property
+    def trouble(self) -> list[str]:
+        """What holds calls back, by model alias: a limit that fell after push-backs, a circuit that is not closed."""
+        limited = [
+            f"{alias} limited to {self.limits[alias]} at a time after {count:,} push-backs"
+            for alias, count in self.throttled.items()
+            if count
+        ]
+        return limited + [f"{alias} circuit {state}" for alias, state in self.circuits.items() if state != "closed"]
+
     def short(self) -> str:
         """What fits beside a bar on eighty columns."""
         left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
@@ -52,11 +63,10 @@ class ProgressSnapshot:
     def line(self) -> str:
         """One line for logs."""
         left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
-        trouble = [f"{alias} {state}" for alias, state in self.circuits.items() if state != "closed"]
         return (
             f"{self.rows_done:,} of {self.rows_total:,} rows, {self.rows_rejected:,} rejected, "
             f"{self.rows_per_second:,.1f} rows/s, {self.cells_in_flight} calls in flight, {self.tokens:,} tokens{left}"
-            + (f" ({', '.join(trouble)})" if trouble else "")
+            + (f" ({', '.join(self.trouble)})" if self.trouble else "")
             + (f" (stopping: {self.stopping})" if self.stopping else "")
         )
 
