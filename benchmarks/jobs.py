@@ -1,4 +1,4 @@
-"""Jobs that the benchmarks time, each in a process of its own: `python -m benchmarks.jobs NAME [ARGUMENTS]`.
+"""Jobs that the benchmarks time, each in a process of its own: `python -m benchmarks.jobs NAME ARGUMENTS`.
 
 A job prints one line of JSON: the seconds of the work itself, without interpreter start and Prefect's start-up, and what it
 did. Wall and CPU time of the whole process, and its peak memory, are taken from outside (`benchmarks/measure.py`).
@@ -6,16 +6,14 @@ did. Wall and CPU time of the whole process, and its peak memory, are taken from
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any
 
 from prefect_datagen.tasks.ticket import RunTicket
-
-CELLS = 3
 
 
 def three_cells(url: str, parallel: int) -> dict[str, Any]:
@@ -72,12 +70,12 @@ def tabular() -> dict[str, Any]:
     }
 
 
-def build(config: dict[str, Any], rows: int, size: int, **run: Any) -> dict[str, Any]:
-    """Build into a temporary folder; seconds of the flow run alone."""
+def build(config: dict[str, Any], rows: int, size: int, *, path: str | None = None, **run: Any) -> dict[str, Any]:
+    """Build into a folder, a temporary one where none is given; seconds of the flow run alone."""
     from prefect_datagen import ParquetRowGroupSink, RunConfig, build_dataset
 
     with tempfile.TemporaryDirectory() as folder:
-        sink = ParquetRowGroupSink(path=f"{folder}/d")
+        sink = ParquetRowGroupSink(path=path or f"{folder}/d")
         started = time.perf_counter()
         result = build_dataset(
             config, num_records=rows, sink=sink, run=RunConfig(seed=1, row_group_size=size, progress_interval=30, **run)
@@ -89,7 +87,7 @@ def build(config: dict[str, Any], rows: int, size: int, **run: Any) -> dict[str,
         }
 
 
-def engine_only(url: str, rows: int, parallel: int) -> dict[str, Any]:
+def engine_only(url: str, rows: int, parallel: int, *, config: dict[str, Any] | None = None) -> dict[str, Any]:
     """The same three cells through the engine alone: no Prefect, no disk but the journal."""
     from prefect_datagen.blocks import ParquetRowGroupSink
     from prefect_datagen.config.dataset import DatasetConfig
@@ -98,14 +96,14 @@ def engine_only(url: str, rows: int, parallel: int) -> dict[str, Any]:
     from prefect_datagen.engine.row_group import RowGroup
     from prefect_datagen.tasks.runtime import Runtime
 
-    config, run = DatasetConfig.load(three_cells(url, parallel)), RunConfig(seed=1)
+    loaded, run = DatasetConfig.load(config or three_cells(url, parallel)), RunConfig(seed=1)
     with tempfile.TemporaryDirectory() as folder:
         sink = ParquetRowGroupSink(path=f"{folder}/d")
         import pyarrow as pa
 
         with sink.open(schema=pa.schema([("id", pa.string())])) as store:
             ticket = RunTicket(
-                run_id="b", config=config, run=run, seed=1, fingerprint="", sink=sink, endpoints=(), inline=True
+                run_id="b", config=loaded, run=run, seed=1, fingerprint="", sink=sink, endpoints=(), inline=True
             )
             runtime = Runtime(ticket, store=store, reused={})
             seeds = runtime.blueprint.seed_rows(0, rows)
@@ -114,54 +112,86 @@ def engine_only(url: str, rows: int, parallel: int) -> dict[str, Any]:
             loop_thread.run(runtime.driver.run_row_group(group))
             seconds, spent = time.perf_counter() - started, time.process_time() - cpu
             runtime.close()
-    return {"made_seconds": seconds, "cpu_per_cell_ms": 1000 * spent / (rows * CELLS)}
+    return {"made_seconds": seconds, "cpu_per_cell_ms": 1000 * spent / (rows * (len(loaded.columns) - 1))}
 
 
-def plain_aiohttp(url: str, rows: int, parallel: int) -> dict[str, Any]:
-    """The same calls in dependency order by a plain program: what the least possible code needs."""
-    import aiohttp
+def wide(url: str, columns: int, rows: int, parallel: int) -> dict[str, Any]:
+    """Model columns, three of them independent and each other one on the column three before it."""
+    config = three_cells(url, parallel)
+    config["columns"][1:] = [
+        {
+            "name": f"c{at}",
+            "column_type": "llm-text",
+            "model_alias": "m",
+            "prompt": f"Number {at} about {{{{ {f'c{at - 3}' if at >= 3 else 'id'} }}}}.",
+        }
+        for at in range(columns)
+    ]
+    return engine_only(url, rows, parallel, config=config)
 
-    async def main() -> float:
-        gate = asyncio.Semaphore(parallel)
-        connector = aiohttp.TCPConnector(limit=0)
-        async with aiohttp.ClientSession(connector=connector) as session:
 
-            async def ask(prompt: str) -> str:
-                async with gate:
-                    body = {"model": "mock", "messages": [{"role": "user", "content": prompt}]}
-                    async with session.post(f"{url}/chat/completions", json=body) as reply:
-                        text: str = (await reply.json())["choices"][0]["message"]["content"]
-                        return text
+def samplers() -> dict[str, Any]:
+    """The tabular dataset without its expressions in Jinja."""
+    config = tabular()
+    config["columns"] = [column for column in config["columns"] if column["column_type"] != "expression"]
+    return config
 
-            async def row(number: int) -> str:
-                a, b = await asyncio.gather(ask(f"First about {number}."), ask(f"Second about {number}."))
-                return await ask(f"Join {a} and {b}.")
 
+def plain_loop(groups: int, rows: int, path: str) -> dict[str, Any]:
+    """What a flow run does for its row groups, in a plain loop: the code of the stages without Prefect.
+
+    The first row group is made by a flow run, which lays out the dataset and pays for what is needed only once.
+    """
+    from prefect_datagen import ParquetRowGroupSink
+    from prefect_datagen.config.blueprint import Blueprint
+    from prefect_datagen.config.dataset import DatasetConfig
+    from prefect_datagen.config.preparation import fingerprint
+    from prefect_datagen.config.run import RunConfig
+    from prefect_datagen.tasks.process_row_group import process_row_group
+    from prefect_datagen.tasks.runtime import Runtime, opened
+
+    build(samplers(), rows, rows, path=path)
+    config, run = DatasetConfig.load(samplers()), RunConfig(seed=1, row_group_size=rows)
+    blueprint, sink = Blueprint(config, run, seed=1), ParquetRowGroupSink(path=path)
+    store = sink.open(schema=blueprint.schema)
+    try:
+        ticket = RunTicket(
+            run_id="loop",
+            config=config,
+            run=run,
+            seed=1,
+            fingerprint=fingerprint(blueprint.fingerprint_parts),
+            sink=sink,
+            endpoints=(),
+            inline=True,
+        )
+        with opened(Runtime(ticket, store=store, reused={})):
             started = time.perf_counter()
-            await asyncio.gather(*(row(number) for number in range(rows)))
-            return time.perf_counter() - started
-
-    cpu = time.process_time()
-    seconds = asyncio.run(main())
-    return {"made_seconds": seconds, "cpu_per_cell_ms": 1000 * (time.process_time() - cpu) / (rows * CELLS)}
+            for index in range(1, groups):
+                process_row_group.fn(ticket, index, index * rows, rows, str(index))
+            return {"made_seconds": time.perf_counter() - started, "rows": groups * rows}
+    finally:
+        store.close()
 
 
 def main() -> None:
     """Run the job that the command line names."""
-    name, *rest = sys.argv[1:]
-    if name == "build":
-        url, rows, size, parallel = rest[0], int(rest[1]), int(rest[2]), int(rest[3])
-        outcome = build(three_cells(url, parallel), rows, size, **json.loads(rest[4] if len(rest) > 4 else "{}"))
-    elif name == "tabular":
-        outcome = build(tabular(), int(rest[0]), int(rest[1]), stages="inline")
-    elif name == "samplers":
-        config = tabular()
-        config["columns"] = config["columns"][:7] + config["columns"][9:]
-        outcome = build(config, int(rest[0]), int(rest[1]), stages="inline")
-    else:
-        job = {"engine": engine_only, "plain": plain_aiohttp}[name]
-        outcome = job(rest[0], int(rest[1]), int(rest[2]))
-    print(json.dumps(outcome))
+    name, *given = sys.argv[1:]
+    arguments = [int(each) if each.isdigit() else each for each in given]
+    with tempfile.TemporaryDirectory() as folder:
+        jobs: dict[str, Callable[..., dict[str, Any]]] = {
+            "build": lambda url, rows, size, parallel, run="{}": build(
+                three_cells(url, parallel), rows, size, **json.loads(run)
+            ),
+            "engine": engine_only,
+            "wide": wide,
+            "tabular": lambda rows, size: build(tabular(), rows, size, stages="inline"),
+            "samplers": lambda rows, size: build(samplers(), rows, size, stages="inline"),
+            "row-groups": lambda groups, rows, stages: build(samplers(), groups * rows, rows, stages=stages),
+            "loop": lambda groups, rows, path=f"{folder}/loop": plain_loop(groups, rows, path),
+            "resume": lambda groups, rows, path: build(samplers(), groups * rows, rows, path=path),
+        }
+        print(json.dumps(jobs[name](*arguments)))
 
 
 if __name__ == "__main__":

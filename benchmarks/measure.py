@@ -1,4 +1,8 @@
-"""Run a command several times as a whole process: wall and CPU seconds and peak memory of it and its children."""
+"""Run commands several times, taking turns, each as a whole process: wall and CPU seconds, and peak memory.
+
+Turns, because machines have moods: what is compared is measured side by side. CPU seconds and peak memory are those of
+the process and of the children that it waited for.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
+
+from benchmarks.peers import QUIET, Peer
+
+ENTRY = [sys.executable, "-m", "prefect_datagen.cli.main"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +30,59 @@ class Measured:
     memory: float
     said: dict[str, float]
 
+    @property
+    def made(self) -> float:
+        """Seconds of the work itself, as the job says."""
+        return self.said["made_seconds"]
 
-def measure(
-    command: list[str], *, runs: int = 5, warm_up: int = 1, environment: dict[str, str] | None = None
-) -> Measured:
-    """Medians of `runs` runs after `warm_up` that do not count."""
-    samples = [_once(command, environment) for _ in range(warm_up + runs)][warm_up:]
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table. `goal` is in words; `holds` says whether it was met, None where there is none."""
+
+    work: str
+    goal: str
+    measured: str
+    holds: bool | None = None
+
+
+@dataclass
+class Bench:
+    """How the rows measure: so many runs each, against this Prefect server, with the peers or without."""
+
+    runs: int = 5
+    peers: bool = True
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def job(self, *arguments: object) -> list[str]:
+        """The command of a job of `benchmarks/jobs.py`."""
+        return [sys.executable, "-m", "benchmarks.jobs", *map(str, arguments)]
+
+    def measure(self, command: list[str], *, runs: int | None = None) -> Measured:
+        """Medians of one command's runs."""
+        return self.compare({"": command}, runs=runs)[""]
+
+    def compare(self, commands: Mapping[str, list[str]], *, runs: int | None = None) -> dict[str, Measured]:
+        """Medians of several commands that take turns, after one round that does not count."""
+        samples: dict[str, list[_Sample]] = {name: [] for name in commands}
+        for _ in range(1 + (runs or self.runs)):
+            for name, command in commands.items():
+                samples[name].append(run_once(command, self.environment))
+        return {name: _medians(each[1:]) for name, each in samples.items()}
+
+    def present(self, peers: tuple[Peer, ...]) -> tuple[list[Peer], list[Line]]:
+        """The peers that can run, and a line for each that cannot."""
+        if not self.peers:
+            return [], []
+        why = {peer: peer.missing() for peer in peers}
+        left_out = [Line(f"… {peer.name}", "", f"left out: {reason}") for peer, reason in why.items() if reason]
+        return [peer for peer, reason in why.items() if reason is None], left_out
+
+
+_Sample = tuple[float, float, float, dict[str, Any]]
+
+
+def _medians(samples: list[_Sample]) -> Measured:
     said = {
         key: statistics.median(sample[3][key] for sample in samples)
         for key, value in samples[0][3].items()
@@ -35,23 +91,28 @@ def measure(
     return Measured(*(statistics.median(sample[at] for sample in samples) for at in range(3)), said)
 
 
-def job(*arguments: object, runs: int = 5, environment: dict[str, str] | None = None) -> Measured:
-    """Measure a job of `benchmarks/jobs.py`."""
-    command = [sys.executable, "-m", "benchmarks.jobs", *map(str, arguments)]
-    return measure(command, runs=runs, environment=environment)
+def run_once(command: list[str], environment: dict[str, str]) -> _Sample:
+    """Wall seconds, CPU seconds, peak megabytes of one run, and what the job printed.
 
-
-def _once(command: list[str], environment: dict[str, str] | None) -> tuple[float, float, float, dict[str, Any]]:
+    Raises:
+        RuntimeError: it failed.
+    """
     started = time.perf_counter()
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env={**os.environ, **(environment or {})}, text=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **QUIET, **environment},
+        text=True,
     )
     assert process.stdout is not None
     printed = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
+    wall = time.perf_counter() - started
     if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {printed[-500:]}")
     lines = [line for line in printed.splitlines() if line.startswith("{")]
     said = json.loads(lines[-1]) if lines else {}
-    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said
+    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said

@@ -1,0 +1,27 @@
+"""1,000,000 rows without a model: five samplers, a subcategory, a datetime, two Jinja expressions, one SQL expression."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.measure import Bench, Line
+from benchmarks.peers import DATA_DESIGNER_TABULAR
+
+ROWS, ROW_GROUP, PEER_ROWS = 1_000_000, 50_000, 10_000
+
+
+def lines(bench: Bench) -> Iterator[Line]:
+    """Rows per second of the whole build, files included."""
+    peers, left_out = bench.present((DATA_DESIGNER_TABULAR,))
+    commands = {"all": bench.job("tabular", ROWS, ROW_GROUP), "samplers": bench.job("samplers", ROWS, ROW_GROUP)}
+    commands |= {peer.name: peer.command(PEER_ROWS) for peer in peers}
+    found = bench.compare(commands)
+    whole, samplers = (ROWS / found[name].made for name in ("all", "samplers"))
+    yield Line("1,000,000 rows: samplers, Jinja, SQL", "≥ 200,000 rows/s", f"{whole:,.0f} rows/s", whole >= 200_000)
+    yield Line("… samplers and SQL alone", "≥ 1,000,000 rows/s", f"{samplers:,.0f} rows/s", samplers >= 1_000_000)
+    for peer in peers:
+        rate = PEER_ROWS / found[peer.name].made
+        yield Line(
+            f"… {peer.name}, {PEER_ROWS:,} rows without the SQL", "", f"{rate:,.0f} rows/s ({whole / rate:,.0f} ×)"
+        )
+    yield from left_out
