@@ -11,7 +11,7 @@ help:
 	@echo "make test         install with the test tools, then run the tests (JOBS=2 processes)"
 	@echo "make check        lint and types"
 	@echo "make chaos        a hundred random kill -9, each followed by a resume"
-	@echo "make bench        the benchmarks, as a table with ratios"
+	@echo "make bench        the benchmarks, as a table with ratios; ONLY=1,2 some rows of it, RUNS=3 fewer runs"
 	@echo "make bench-server the results server's benchmark"
 
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -39,7 +39,7 @@ chaos: $(VENV)/.installed-test
 	DATAGEN_CHAOS_KILLS=100 $(BIN)/python -m pytest -q tests/reliability -m chaos
 
 bench: $(VENV)/.installed-test
-	$(BIN)/python -m benchmarks.run
+	$(BIN)/python -m benchmarks.run $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS))
 
 bench-server: $(VENV)/.installed-test
 	$(BIN)/python benchmarks/server.py

@@ -69,6 +69,14 @@ def test_the_command_line_and_the_config_do_not_import_prefect() -> None:
     assert not loaded & {"prefect", "pandas", "scipy", "faker"}
 
 
+def test_a_check_of_a_config_imports_only_what_it_needs() -> None:
+    example = ROOT / "examples" / "airports" / "dataset.yaml"
+    loaded = _modules_after(
+        f"from prefect_datagen.config.dataset import DatasetConfig; DatasetConfig.load({str(example)!r})"
+    )
+    assert not loaded & {"prefect", "pandas", "scipy", "duckdb", "aiohttp", "urllib.request", "http.client"}
+
+
 def test_rooms_import_only_from_rooms_below() -> None:
     """The order of floors of docs/architecture.md, checked on the import statements themselves."""
     import ast
