@@ -15,6 +15,7 @@ from pydantic import Field, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
+from prefect_datagen.columns.column_template import ColumnTemplate
 from prefect_datagen.columns.dtypes import DTYPES
 from prefect_datagen.columns.readable import Readable
 from prefect_datagen.columns.references import skip_value_problems, template_references
@@ -73,7 +74,7 @@ class ExpressionColumnConfig(ColumnConfig):
             inputs=template.references,
             strategy=Strategy.FULL_COLUMN if whole else Strategy.CELL,
             resource=INLINE,
-            generator=ExpressionGenerator(self.name, template, self.dtype, Readable.of(template, context.types)),
+            generator=ExpressionGenerator(self.name, template, self.dtype, context.types),
             types=self.types(context.types),
             skip=None if self.skip is None else TemplateSkip(self.skip),
             propagate_skip=self.propagate_skip,
@@ -83,12 +84,13 @@ class ExpressionColumnConfig(ColumnConfig):
 class ExpressionGenerator:
     """Fills an expression column, one cell or a whole row group."""
 
-    def __init__(self, column: str, template: Template, dtype: DType, readable: Readable) -> None:
+    def __init__(self, column: str, template: Template, dtype: DType, types: Mapping[str, pa.DataType]) -> None:
         self._column = column
         self._template = template
         self._dtype = dtype
         self._convert = None if dtype == "str" else _CONVERTERS[dtype]
-        self._readable = readable
+        self._readable = Readable.of(template, types)
+        self._at_once = ColumnTemplate.of(template, types) if dtype == "str" else None
 
     def generate_now(self, inputs: Mapping[str, Any]) -> tuple[Any]:
         """The value of one row.
@@ -104,6 +106,9 @@ class ExpressionGenerator:
 
     def generate_batch(self, batch: Batch) -> FullColumn:
         """The values of all rows; those that cannot be made are rejected one by one."""
+        at_once = None if self._at_once is None else self._at_once.render(batch.columns)
+        if at_once is not None:
+            return FullColumn({self._column: at_once})
         columns = {name: self._readable.column(name, python_values(array)) for name, array in batch.columns.items()}
         texts = self._template.render_rows(columns, len(batch.rows))
         rejected: dict[int, CellError] = {}

@@ -177,6 +177,10 @@ class Template:
         self._may_loop = not reserved and all(tree.find(kind) is None for kind in _NOT_IN_LOOPS)
         self._loop: CompiledTemplate | None = None
 
+    def tree(self) -> nodes.Template:
+        """What was parsed."""
+        return _environment().parse(self.text)
+
     def render(self, values: Mapping[str, Any]) -> str:
         """The text for one row.
 
