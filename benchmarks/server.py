@@ -1,6 +1,6 @@
 """The results server, measured from outside: real processes, real HTTP, datasets of 2,000,000 rows in 10,000 parts.
 
-    python benchmarks/server.py [--quick] [--rounds 5] [--folder DIR]
+    python benchmarks/server.py [--quick] [--rounds 5] [--only PIECE] [--folder DIR]
 
 Prints one line for each goal with what was measured. The datasets (0.9 GB, made once, about a minute) are kept in the
 folder, by default below the system's folder for temporary files. Every load is bounded: it ends by itself.
@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import statistics
@@ -40,6 +41,8 @@ from prefect_datagen.engine.outcomes import (
     RowGroupOutcome,
     Verdict,
 )
+from prefect_datagen.reports.query_cache import QueryCache
+from prefect_datagen.reports.report import Report
 
 COMMAND = [sys.executable, "-c", "from prefect_datagen.cli.main import main; main()", "serve"]
 """What the installed `prefect-datagen serve` runs."""
@@ -297,6 +300,20 @@ async def progressive(small: Path, folder: Path) -> dict[str, float]:
         return await charts_of(server, "ten")
 
 
+async def prefetched(small: Path, folder: Path) -> float:
+    """Seconds until the same ten charts are there where all queries are waited for before any chart is shown."""
+    sources = ["data", "first", "second"]
+    report = write_report(folder / "whole.yaml", {f"chart_{n}": (sources[n % 3], each) for n, each in enumerate(TIMES)})
+    began = time.perf_counter()
+
+    def render() -> None:
+        with Report.open(report, data=[small]) as opened, QueryCache() as cache:
+            opened.start(cache).views()
+
+    await asyncio.to_thread(render)
+    return time.perf_counter() - began
+
+
 async def synchronous(small: Path, folder: Path) -> float:
     """Seconds for the same ten queries one after the other, as a page that asks for them in order would wait."""
     singles = [write_report(folder / f"single_{n}.yaml", {"chart": ("data", each)}) for n, each in enumerate(TIMES)]
@@ -396,6 +413,35 @@ async def exit_times(current: Path, base: Path, folder: Path) -> dict[str, float
     return times
 
 
+async def seen_after_commit(dataset: Path, folder: Path) -> list[float]:
+    """Seconds from each of ten commits to a watched dataset until the server tells its page of them."""
+    copy = folder / f"watched-{dataset.name}"
+    # Links: parts and manifests are only ever added.
+    shutil.copytree(dataset, copy, copy_function=os.link)
+    (copy / "metadata.json").unlink()
+    first = len(os.listdir(copy / "manifests"))
+    random = np.random.default_rng(0)
+    found = []
+    async with serving(copy, "--watch") as server:
+        await server.ready()
+        timeout = aiohttp.ClientTimeout(total=None)
+        async with server.session.get(f"{server.url}api/events", timeout=timeout) as events:
+            for index in range(first, first + 10):
+                await asyncio.sleep(1.5)
+                version = (await server.get("api/health"))["version"]
+                _row_group(copy, index, 200, random)
+                began = time.perf_counter()
+                async for raw in events.content:
+                    if raw.startswith(b"data: ") and json.loads(raw[6:])["version"] > version:
+                        break
+                found.append(time.perf_counter() - began)
+                total = (await server.get("api/datasets"))["datasets"][0]["row_groups"]
+                if total != index + 1:
+                    raise RuntimeError(f"{total} row groups are shown after {index + 1} commits")
+    shutil.rmtree(copy)
+    return found
+
+
 def median(values: list[float]) -> float:
     return statistics.median(values)
 
@@ -409,41 +455,84 @@ async def repeated(rounds: int, measure: Callable[[], Awaitable[float]]) -> str:
     return f"{median(found):.2f} s median of {rounds} ({min(found):.2f} to {max(found):.2f})"
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Datasets to serve, and how often to measure."""
+
+    current: Path
+    base: Path
+    small: Path
+    size: str
+    rounds: int
+    folder: Path
+
+    async def health(self) -> None:
+        line(
+            "first health, small dataset",
+            "≤ 0.5 s",
+            await repeated(self.rounds, lambda: first_health(self.small, None)),
+        )
+        both = await repeated(self.rounds, lambda: first_health(self.current, self.base))
+        line(f"first health, two datasets of {self.size}", "≤ 0.5 s", both)
+
+    async def stalls(self) -> None:
+        for each in await _stalls(self.rounds, self.current, self.base):
+            line(*each)
+
+    async def watching(self) -> None:
+        for name, dataset in (("small dataset", self.small), (self.size, self.current)):
+            found = await seen_after_commit(dataset, self.folder)
+            shown = f"{median(found):.2f} s median of {len(found)} ({min(found):.2f} to {max(found):.2f})"
+            line(f"a commit to the page, {name}", "≤ 1 s", shown)
+
+    async def charts(self) -> None:
+        runs = [await progressive(self.small, self.folder) for _ in range(self.rounds)]
+        shown = " / ".join(f"{median([each[kind] for each in runs]):.2f}" for kind in ("shell", "chart", "done"))
+        line("10 charts over 3 sources: shell / first / all", "≤ 0.1 / 0.3 / 2.3 s", f"{shown} s")
+        at_once = [await prefetched(self.small, self.folder) for _ in range(self.rounds)]
+        line("the same, all prefetched, then shown: first and all", "", f"{median(at_once):.2f} s")
+        one_by_one = await synchronous(self.small, self.folder)
+        line("the same, one after the other: all", "", f"{one_by_one:.2f} s")
+
+    async def sharing(self) -> None:
+        line("one query under three names", "1 execution", f"{await shared_names(self.small, self.folder)} execution")
+        executions, seconds = await fifty_clients(self.small, self.folder)
+        line("50 clients, one 1 s query", "1 execution, ≤ 1.3 s", f"{executions} execution, {seconds:.2f} s")
+        ten = await repeated(self.rounds, lambda: ten_distinct(self.small, self.folder))
+        line("10 distinct 1 s queries, limit 10", "≤ 1.5 s", ten)
+
+    async def leaving(self) -> None:
+        held = await come_and_go(self.small, self.folder, 500)
+        shown = ", ".join(f"{name} {before:g} → {after:g}" for name, (before, after) in held.items())
+        line("500 connects and disconnects mid-stream", "back to where they were", shown)
+        exits = await exit_times(self.current, self.base, self.folder)
+        shown = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in exits.items())
+        line("SIGTERM to exit", "≤ 5 s", shown)
+
+
+PIECES: dict[str, Callable[[Bench], Awaitable[None]]] = {
+    "health": Bench.health,
+    "stalls": Bench.stalls,
+    "watching": Bench.watching,
+    "charts": Bench.charts,
+    "sharing": Bench.sharing,
+    "leaving": Bench.leaving,
+}
+
+
 async def run(arguments: argparse.Namespace) -> None:
     kept = Path(arguments.folder)
     row_groups = 500 if arguments.quick else 10_000
     current = make_dataset(kept / f"current-{row_groups}", row_groups=row_groups, rows=200, seed=1)
     base = make_dataset(kept / f"base-{row_groups}", row_groups=row_groups, rows=200, seed=2)
     small = make_dataset(kept / "small", row_groups=5, rows=100, seed=3)
-    rounds = arguments.rounds
     size = f"{row_groups * 200:,} rows, {row_groups:,} manifests each"
     print(f"load of the machine before: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     print("| what | goal | measured |\n|---|---|---|")
-    line("first health, small dataset", "≤ 0.5 s", await repeated(rounds, lambda: first_health(small, None)))
-    line(
-        f"first health, two datasets of {size}", "≤ 0.5 s", await repeated(rounds, lambda: first_health(current, base))
-    )
-    for name in await _stalls(rounds, current, base):
-        line(*name)
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        runs = [await progressive(small, folder) for _ in range(rounds)]
-        one_by_one = await synchronous(small, folder)
-        shown = " / ".join(f"{median([each[kind] for each in runs]):.2f}" for kind in ("shell", "chart", "done"))
-        line("10 charts over 3 sources: shell / first / all", "≤ 0.1 / 0.3 / 2.3 s", f"{shown} s")
-        line("the same, one after the other: all", "", f"{one_by_one:.2f} s")
-        line("one query under three names", "1 execution", f"{await shared_names(small, folder)} execution")
-        executions, seconds = await fifty_clients(small, folder)
-        line("50 clients, one 1 s query", "1 execution, ≤ 1.3 s", f"{executions} execution, {seconds:.2f} s")
-        line(
-            "10 distinct 1 s queries, limit 10", "≤ 1.5 s", await repeated(rounds, lambda: ten_distinct(small, folder))
-        )
-        held = await come_and_go(small, folder, 500)
-        shown = ", ".join(f"{name} {before:g} → {after:g}" for name, (before, after) in held.items())
-        line("500 connects and disconnects mid-stream", "back to where they were", shown)
-        exits = await exit_times(current, base, folder)
-        shown = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in exits.items())
-        line("SIGTERM to exit", "≤ 5 s", shown)
+        bench = Bench(current, base, small, size, arguments.rounds, Path(temporary))
+        for name in arguments.only or PIECES:
+            await PIECES[name](bench)
 
 
 async def _stalls(rounds: int, current: Path, base: Path) -> list[tuple[str, str, str]]:
@@ -463,6 +552,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="datasets of 100,000 rows in 500 parts")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", action="append", choices=PIECES, help="one piece of it; may be given again")
     parser.add_argument("--folder", default=str(Path(tempfile.gettempdir()) / "prefect-datagen-bench"))
     asyncio.run(run(parser.parse_args()))
 

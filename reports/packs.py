@@ -48,11 +48,38 @@ _PREFIX = "prefect-datagen-packs-"
 
 
 @dataclass(frozen=True)
-class _Pack:
+class Pack:
     """Parts that belong together; `key` names their content."""
 
     key: str
     parts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PackPlan:
+    """Parts as packs, and those behind the last full one. More parts at the end change no pack before them."""
+
+    packs: tuple[Pack, ...]
+    rest: tuple[str, ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[str]) -> PackPlan | None:
+        """The plan where there are so many parts, and so small ones, that packs pay; else None."""
+        if len(parts) <= FEW_PARTS:
+            return None
+        signatures = [_signature(part) for part in parts]
+        if sum(size for _, size in signatures) > min(MOST_BYTES, SMALL_PART * len(parts)):
+            return None
+        packs: list[Pack] = []
+        begin = size = 0
+        digest = hashlib.blake2b(digest_size=12)
+        for at, (part, (changed, length)) in enumerate(zip(parts, signatures, strict=True)):
+            size += length
+            digest.update(f"{part}\0{changed}\0{length}\0".encode())
+            if at + 1 - begin >= PACK_PARTS or size >= PACK_BYTES:
+                packs.append(Pack(digest.hexdigest(), tuple(parts[begin : at + 1])))
+                begin, size, digest = at + 1, 0, hashlib.blake2b(digest_size=12)
+        return cls(tuple(packs), tuple(parts[begin:]))
 
 
 class Packs:
@@ -79,8 +106,8 @@ class Packs:
                 self._remove = weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
             return self._folder
 
-    def read(self, parts: Sequence[str], cancel: Cancellation) -> list[str]:
-        """Files that hold the rows of `parts`, in order: packs, and the parts that are in none.
+    def read(self, plan: PackPlan, cancel: Cancellation) -> list[str]:
+        """Files that hold the rows of all parts, in order: packs, and the parts that are in none.
 
         It waits until all packs there should be are made, and helps to make them. Where that fails (no space is left,
         say) the parts themselves are returned from then on.
@@ -88,12 +115,11 @@ class Packs:
         Raises:
             QueryCancelledError: nobody waits any more. Packs made so far stay.
         """
-        packs, rest = _grouped(parts)
-        while (pack := self._next(packs, cancel)) is not None:
+        while (pack := self._next(plan.packs, cancel)) is not None:
             self._make(pack, cancel)
         if not self._usable:
-            return list(parts)
-        return [self._made[pack.key] for pack in packs] + rest
+            return [part for pack in plan.packs for part in pack.parts] + list(plan.rest)
+        return [self._made[pack.key] for pack in plan.packs] + list(plan.rest)
 
     def close(self) -> None:
         """Remove all packs. Queries that read them fail."""
@@ -101,7 +127,7 @@ class Packs:
             self._usable = False
             self._remove()
 
-    def _next(self, packs: Sequence[_Pack], cancel: Cancellation) -> _Pack | None:
+    def _next(self, packs: Sequence[Pack], cancel: Cancellation) -> Pack | None:
         """A pack that the caller is to make; None once all are made, or none can be."""
         while True:
             cancel.check()
@@ -115,7 +141,7 @@ class Packs:
                     return free
                 self._changed.wait(_LOOK)
 
-    def _make(self, pack: _Pack, cancel: Cancellation) -> None:
+    def _make(self, pack: Pack, cancel: Cancellation) -> None:
         path = os.path.join(self.folder(), f"{pack.key}.parquet")
         made = False
         try:
@@ -133,15 +159,7 @@ class Packs:
                 self._changed.notify_all()
 
 
-def worthwhile(parts: Sequence[str]) -> bool:
-    """Whether there are so many parts, and so small ones, that packs pay."""
-    if len(parts) <= FEW_PARTS:
-        return False
-    total = sum(size for _, size in map(_signature, parts))
-    return total <= min(MOST_BYTES, SMALL_PART * len(parts))
-
-
-def _write(pack: _Pack, path: str, cancel: Cancellation) -> None:
+def _write(pack: Pack, path: str, cancel: Cancellation) -> None:
     # One thread: other queries make the other packs at the same time.
     with (
         closing(duckdb.connect(config={**CONFIG, "threads": 1})) as connection,
@@ -150,21 +168,6 @@ def _write(pack: _Pack, path: str, cancel: Cancellation) -> None:
         connection.execute(
             f"COPY (SELECT * FROM {parquet(pack.parts)}) TO {literal(path)} (FORMAT parquet, COMPRESSION lz4_raw)"
         )
-
-
-def _grouped(parts: Sequence[str]) -> tuple[list[_Pack], list[str]]:
-    """Full packs, and the parts behind the last one. More parts at the end change no pack before them."""
-    packs: list[_Pack] = []
-    begin = size = 0
-    digest = hashlib.blake2b(digest_size=12)
-    for at, part in enumerate(parts):
-        changed, length = _signature(part)
-        size += length
-        digest.update(f"{part}\0{changed}\0{length}\0".encode())
-        if at + 1 - begin >= PACK_PARTS or size >= PACK_BYTES:
-            packs.append(_Pack(digest.hexdigest(), tuple(parts[begin : at + 1])))
-            begin, size, digest = at + 1, 0, hashlib.blake2b(digest_size=12)
-    return packs, list(parts[begin:])
 
 
 def _signature(part: str) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import duckdb
 
 from prefect_datagen.reports.duckdb_query import parquet
-from prefect_datagen.reports.packs import Packs, worthwhile
+from prefect_datagen.reports.packs import PackPlan, Packs
 from prefect_datagen.reports.query import Cancellation
 
 
@@ -20,7 +20,7 @@ class _Later:
 
     name: str
     columns: str
-    parts: tuple[str, ...]
+    plan: PackPlan
     packs: Packs
 
 
@@ -41,8 +41,8 @@ class PartViews:
         Raises:
             duckdb.Error: a part cannot be read.
         """
-        if worthwhile(parts):
-            self._later.append(_Later(name, columns, tuple(parts), packs))
+        if (plan := PackPlan.of(parts)) is not None:
+            self._later.append(_Later(name, columns, plan, packs))
         elif parts:
             self._make(name, columns, parts)
 
@@ -58,7 +58,7 @@ class PartViews:
         """
         for later in list(self._later):
             if re.search(rf"\b{later.name.rpartition('.')[2]}\b", text, re.IGNORECASE):
-                files = later.packs.read(later.parts, cancel)
+                files = later.packs.read(later.plan, cancel)
                 with self._lock:
                     if later in self._later:
                         self._make(later.name, later.columns, files)

@@ -20,7 +20,7 @@ from prefect_datagen.reports.auto import auto_report
 from prefect_datagen.reports.dataset_files import DatasetFiles
 from prefect_datagen.reports.duckdb_sources import DatasetSource
 from prefect_datagen.reports.errors import QueryCancelledError
-from prefect_datagen.reports.packs import Packs, worthwhile
+from prefect_datagen.reports.packs import PackPlan, Packs
 from prefect_datagen.reports.query import Cancellation
 from prefect_datagen.reports.query_cache import QueryCache
 from tests.reports.datasets import write_dataset
@@ -45,6 +45,12 @@ def parts_of(folder: Path, count: int) -> list[str]:
     return paths
 
 
+def planned(parts: list[str]) -> PackPlan:
+    plan = PackPlan.of(parts)
+    assert plan is not None
+    return plan
+
+
 def numbers(files: list[str]) -> list[int]:
     return [number for file in files for number in pq.read_table(file).column("n").to_pylist()]
 
@@ -52,7 +58,7 @@ def numbers(files: list[str]) -> list[int]:
 def test_a_pack_holds_the_rows_of_its_parts_in_their_order(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "data", 8)
     packs = Packs()
-    files = packs.read(parts, Cancellation())
+    files = packs.read(planned(parts), Cancellation())
     assert len(files) == 2 + 2
     assert files[2:] == parts[6:]
     assert numbers(files) == list(range(16))
@@ -61,13 +67,13 @@ def test_a_pack_holds_the_rows_of_its_parts_in_their_order(tmp_path: Path) -> No
 
 def test_a_dataset_that_grows_keeps_its_packs_and_a_part_made_again_gets_another(tmp_path: Path) -> None:
     packs = Packs()
-    before = packs.read(parts_of(tmp_path / "data", 6), Cancellation())
+    before = packs.read(planned(parts_of(tmp_path / "data", 6)), Cancellation())
     parts = sorted(map(str, (tmp_path / "data").iterdir()))
     parts.append(str(tmp_path / "data" / "part-00006.parquet"))
     pq.write_table(pa.table({"n": [12, 13], "text": ["a", "b"]}), parts[-1])
-    assert packs.read(parts, Cancellation()) == [*before, parts[-1]]
+    assert packs.read(planned(parts), Cancellation()) == [*before, parts[-1]]
     pq.write_table(pa.table({"n": [-1], "text": ["mended"]}), parts[0])
-    mended = packs.read(parts, Cancellation())
+    mended = packs.read(planned(parts), Cancellation())
     assert mended[0] != before[0]
     assert mended[1:] == [before[1], parts[-1]]
     assert numbers(mended)[:2] == [-1, 2]
@@ -80,7 +86,7 @@ def test_queries_that_wait_make_packs_side_by_side_and_each_once(
     written: list[str] = []
     write = packs_module._write
 
-    def together(pack: packs_module._Pack, path: str, cancel: Cancellation) -> None:
+    def together(pack: packs_module.Pack, path: str, cancel: Cancellation) -> None:
         if len(written) < 2:
             written.append(path)
             both.wait()
@@ -91,7 +97,9 @@ def test_queries_that_wait_make_packs_side_by_side_and_each_once(
     monkeypatch.setattr(packs_module, "_write", together)
     packs, parts = Packs(), parts_of(tmp_path / "data", 12)
     found: list[list[str]] = []
-    threads = [threading.Thread(target=lambda: found.append(packs.read(parts, Cancellation()))) for _ in range(2)]
+    threads = [
+        threading.Thread(target=lambda: found.append(packs.read(planned(parts), Cancellation()))) for _ in range(2)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -106,25 +114,25 @@ def test_a_query_that_nobody_wants_stops_and_what_it_made_stays(
     packs, parts, cancel = Packs(), parts_of(tmp_path / "data", 6), Cancellation()
     write = packs_module._write
 
-    def and_leave(pack: packs_module._Pack, path: str, given: Cancellation) -> None:
+    def and_leave(pack: packs_module.Pack, path: str, given: Cancellation) -> None:
         write(pack, path, given)
         cancel.ask()
 
     monkeypatch.setattr(packs_module, "_write", and_leave)
     with pytest.raises(QueryCancelledError):
-        packs.read(parts, cancel)
+        packs.read(planned(parts), cancel)
     assert repr(packs) == "<Packs made=1 making=0>"
     monkeypatch.setattr(packs_module, "_write", write)
-    assert numbers(packs.read(parts, Cancellation())) == list(range(12))
+    assert numbers(packs.read(planned(parts), Cancellation())) == list(range(12))
 
 
 def test_where_no_pack_can_be_written_the_parts_are_read(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     packs, parts = Packs(), parts_of(tmp_path / "data", 6)
     os.rmdir(packs.folder())
     Path(packs.folder()).touch()  # a file where the folder should be: nothing can be written below it
-    assert packs.read(parts, Cancellation()) == parts
+    assert packs.read(planned(parts), Cancellation()) == parts
     assert "cannot be put together" in caplog.text
-    assert packs.read(parts, Cancellation()) == parts
+    assert packs.read(planned(parts), Cancellation()) == parts
 
 
 def test_packs_go_with_their_dataset_and_those_of_killed_processes_are_removed(tmp_path: Path) -> None:
@@ -143,11 +151,11 @@ def test_packs_go_with_their_dataset_and_those_of_killed_processes_are_removed(t
 
 def test_few_parts_or_large_ones_are_read_as_they_are(tmp_path: Path) -> None:
     parts = parts_of(tmp_path / "data", 5)
-    assert worthwhile(parts)
-    assert not worthwhile(parts[:4])
+    assert PackPlan.of(parts) is not None
+    assert PackPlan.of(parts[:4]) is None
     for part in parts:
         os.truncate(part, packs_module.SMALL_PART + 1)
-    assert not worthwhile(parts)
+    assert PackPlan.of(parts) is None
 
 
 def test_the_report_of_many_small_parts_is_that_of_one_large_part(tmp_path: Path) -> None:

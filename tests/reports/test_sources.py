@@ -317,6 +317,31 @@ class TestDataset:
         assert ask(pair, sql) == [{"b": 8, "c": 16}]
 
 
+def test_postgresql_itself_ends_a_query_that_nobody_waits_for(postgres_url):
+    """Told by the database's own list of what its sessions do."""
+    import psycopg
+
+    marked = "SELECT pg_sleep(600) AS nobody_waits_for_this"
+    look = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE %s AND pid <> pg_backend_pid()"
+    source = SQLAlchemySource(postgres_url)
+    address = postgres_url.replace("postgresql+psycopg", "postgresql")
+    with psycopg.connect(address, autocommit=True) as other, QueryCache() as cache:
+
+        def running() -> int:
+            return other.execute(look, ["%nobody_waits_for_this%"]).fetchone()[0]
+
+        until = time.monotonic() + DEADLINE
+        one, two = cache.submit(Query(source, marked)), cache.submit(Query(source, marked))
+        while not running():
+            assert time.monotonic() < until
+        one.leave()
+        assert running() == 1
+        two.leave()
+        while running():
+            assert time.monotonic() < until
+    source.close()
+
+
 class TestOneDuckDBFile:
     def test_two_sources_read_it_side_by_side(self, tmp_path):
         """Two reports on one file in one process: a query of the second runs while one of the first does."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -197,6 +199,27 @@ def test_a_report_with_mistakes_keeps_the_server_from_being_ready_until_it_is_me
     server.wait_ready()
     names = [each["name"] for each in server.get("/api/reports").json]
     assert names == ["report", "dataset"]
+
+
+@pytest.mark.prefect
+def test_a_report_asks_a_database_behind_a_block(
+    serve: Any, new_dataset: Any, tmp_path: Path, prefect_api: Any
+) -> None:
+    """The server imports Prefect for that report only."""
+    from prefect_datagen.blocks.query_source import QuerySource
+
+    with closing(sqlite3.connect(tmp_path / "w.sqlite")) as database, database:
+        database.execute("CREATE TABLE t AS SELECT 7 AS n")
+    QuerySource(url=f"sqlite:///{tmp_path / 'w.sqlite'}").save("served-tests", overwrite=True)
+    report = tmp_path / "block.yaml"
+    report.write_text(
+        "sources: {w: {type: block, block: served-tests}}\n"
+        "charts: {n: {type: kpi, title: Seven, sql: SELECT n FROM t, value: n}}\n"
+    )
+    server = serve(new_dataset().path, "--report", report, environment={"PREFECT_API_URL": prefect_api.url})
+    server.wait_ready()
+    events = dict(Stream(server, "block").rest())
+    assert ">7<" in events["chart"]["html"]
 
 
 def test_two_reports_of_one_name_are_refused(serve: Any, new_dataset: Any, tmp_path: Path) -> None:
