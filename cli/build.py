@@ -88,5 +88,10 @@ def build(
             return_state=True,
         )
     result = finish(state)
+    row_groups = result.metadata.row_groups
+    reused = sum(outcome.reused for outcome in row_groups)
+    if reused:
+        rest = "nothing to do" if reused == len(row_groups) else f"{len(row_groups) - reused:,} made now"
+        typer.echo(f"{reused:,} of {len(row_groups):,} row groups were there already: {rest}")
     typer.echo(result.summary)
     typer.echo(f"{result.metadata.status.value}: {output} (seed {result.metadata.seed})")

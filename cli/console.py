@@ -41,6 +41,7 @@ def showing_progress(what: str) -> Iterator[None]:
     """Show the progress of the run inside. An interruption ends it within ten seconds, a second one at once."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+    from prefect_datagen.engine.errors import RunInterruptedError
     from prefect_datagen.flows.progress import progress_to
 
     display = _Bar(what) if sys.stderr.isatty() else _Lines(what)
@@ -48,7 +49,10 @@ def showing_progress(what: str) -> Iterator[None]:
     logging.getLogger("prefect.flow_runs").addHandler(handler)
     previous = signal.signal(signal.SIGINT, _interrupt_once)
     try:
-        _start_prefect()
+        try:
+            _start_prefect(display)
+        except KeyboardInterrupt as error:
+            raise RunInterruptedError("interrupted before the run began; nothing was done") from error
         # Nobody waits for the heartbeat of a run at a terminal; joining its thread would cost a second at the end.
         with progress_to(_ending_in_time(display.show)), temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield
@@ -87,7 +91,7 @@ def _ending_in_time(show: Callable[[ProgressSnapshot], None]) -> Callable[[Progr
     return watch
 
 
-def _start_prefect() -> None:
+def _start_prefect(display: _Lines | _Bar) -> None:
     """Start Prefect's temporary server, where no server is configured, out of reach of the terminal's Ctrl-C.
 
     Ctrl-C goes to every process at the terminal. A run that it ends needs the server to say so, and Prefect's client
@@ -98,6 +102,7 @@ def _start_prefect() -> None:
 
     if PREFECT_API_URL.value() or not hasattr(signal, "pthread_sigmask"):
         return
+    display.write("starting a temporary Prefect server (PREFECT_API_URL names one that runs already)")
     errors: list[Exception] = []
 
     def start() -> None:

@@ -53,11 +53,14 @@ class ProgressSnapshot:
         return limited + [f"{alias} circuit {state}" for alias, state in self.circuits.items() if state != "closed"]
 
     def short(self) -> str:
-        """What fits beside a bar on eighty columns."""
+        """What fits beside a bar."""
+        held = [f"{alias} limit {self.limits[alias]}" for alias, count in self.throttled.items() if count]
+        held += [f"{alias} {state}" for alias, state in self.circuits.items() if state != "closed"]
         left = "" if self.seconds_left is None else f", {_clock(self.seconds_left)} left"
         return (
             f"{self.rows_done:,}/{self.rows_total:,} rows, {self.rows_rejected:,} rejected, "
             f"{self.rows_per_second:,.0f}/s, {self.cells_in_flight} in flight{left}, {_thousands(self.tokens)} tokens"
+            + (f" ({', '.join(held)})" if held else "")
         )
 
     def line(self) -> str:

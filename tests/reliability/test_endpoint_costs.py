@@ -88,7 +88,7 @@ def test_an_endpoint_that_takes_sixteen_wastes_at_most_fifty_of_nine_hundred_cal
 def test_one_percent_of_push_backs_costs_these_calls_again_and_leaves_the_limit_up(
     tmp_path: Path, mock_server: MockServer
 ) -> None:
-    """What it costs in time is a figure of a quiet machine: `python -m benchmarks.run --only pushback`."""
+    """What it costs in time is a figure of a quiet machine: `python -m benchmarks.reliability`."""
     mock_server.become(errors=["429:0.01"], retry_after=0, latency_ms=20)
     config = _of_ceiling(reviews(mock_server.url, model="one-percent"), 64)
     assert attempt(config, tmp_path / "d", 300, row_group_size=100).outcome == "completed"
