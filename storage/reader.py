@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakValueDictionary
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 
     from prefect_datagen.storage.arrow import Dataset
 _R = TypeVar("_R", bound=Record)
+
+_parsed: WeakValueDictionary[tuple[type[Record], bytes], Record] = WeakValueDictionary()
+"""Records that somebody holds, by their text. A run reads every manifest three times: to plan, again under the lock, and
+for its summary; parsing them is most of the time that a resume of a complete dataset takes. They are frozen."""
 
 
 class DatasetReader:
@@ -161,8 +166,11 @@ class DatasetReader:
             return self._files.read(path)
 
     def _parse(self, kind: type[_R], text: bytes, path: str) -> _R:
+        known = _parsed.get((kind, text))
+        if isinstance(known, kind):
+            return known
         try:
-            return kind.model_validate_json(text)
+            record = kind.model_validate_json(text)
         except ValidationError as error:
             problem = error.errors()[0]
             field = ".".join(str(part) for part in problem["loc"])
@@ -171,6 +179,8 @@ class DatasetReader:
                 f"({field}: {problem['msg']}); restore it, or set the dataset aside with --resume never",
                 path=f"{self.location}/{path}",
             ) from error
+        _parsed[kind, text] = record
+        return record
 
     def _check_part(self, manifest: RowGroupManifest, sizes: Mapping[str, int]) -> None:
         found = None if manifest.part is None else sizes.get(manifest.part)

@@ -42,6 +42,18 @@ def files_in(folder: Path) -> set[str]:
 # -- Layout
 
 
+def test_a_manifest_that_somebody_holds_is_not_parsed_again(dataset: Path) -> None:
+    held = DatasetReader(dataset).committed()
+    again = DatasetReader(dataset).committed()
+    assert all(again[index] is held[index] for index in (0, 1))
+    place = dataset / "manifests" / "part-00001.json"
+    digest = str(held[1].part_sha256)
+    place.write_text(place.read_text().replace(digest, digest[::-1]))
+    changed = DatasetReader(dataset).committed()
+    assert changed[0] is held[0]
+    assert (held[1].part_sha256, changed[1].part_sha256) == (digest, digest[::-1])
+
+
 def test_the_layout_is_the_documented_one(dataset: Path) -> None:
     assert files_in(dataset) == {
         "run.json",
