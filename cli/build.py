@@ -75,6 +75,7 @@ def build(
 
     from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
     from prefect_datagen.cli.outcome import finish
+    from prefect_datagen.engine.errors import ShortfallError
     from prefect_datagen.flows.build import build_dataset
 
     endpoints = make_endpoints(loaded, offline=offline, url=endpoint, api_key_variable=api_key_env)
@@ -87,7 +88,12 @@ def build(
             endpoints=endpoints,
             return_state=True,
         )
-    result = finish(state)
+    try:
+        result = finish(state)
+    except ShortfallError:
+        hint = "--resume repair makes again those that a retry can help"
+        typer.echo(f"rejected rows, each with its reason: {output}/rejects ({hint})", err=True)
+        raise
     row_groups = result.metadata.row_groups
     reused = sum(outcome.reused for outcome in row_groups)
     if reused:

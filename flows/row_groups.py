@@ -238,7 +238,11 @@ class Controller:
             rows_per_second=made / elapsed if elapsed > 0 else 0.0,
             tokens=driver.access.budget.tokens,
             limits={name: int(endpoint.limiter.limit) for name, endpoint in endpoints.items()},
-            throttled={name: endpoint.limiter.throttled for name, endpoint in endpoints.items()},
+            throttled={
+                name: endpoint.limiter.throttled
+                for name, endpoint in endpoints.items()
+                if int(endpoint.limiter.limit) < endpoint.limiter.ceiling
+            },
             circuits={name: endpoint.circuit.state.value for name, endpoint in endpoints.items()},
             stopping=None if self.error is None else self.error.message,
             interrupted=isinstance(self.error, RunInterruptedError),
