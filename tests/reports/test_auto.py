@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 
-from prefect_datagen.reports.auto import auto_report
+from prefect_datagen.reports.auto import _fixed_charts, auto_report
 from prefect_datagen.reports.auto_columns import column_charts
 from prefect_datagen.reports.query_cache import QueryCache
 from prefect_datagen.reports.views import ChartView
@@ -53,6 +54,20 @@ def test_throughput_accounts_for_every_row(tmp_path):
     moments = [datetime.fromisoformat(row["moment"]) for row in found]
     step = (moments[1] - moments[0]).total_seconds()
     assert sum(row["rows_per_second"] for row in found) * step == pytest.approx(96)
+
+
+@pytest.mark.parametrize(("groups", "points"), [(1, 1), (500, 500), (501, 251), (10_000, 500), (10_001, 477)])
+def test_progress_of_thousands_of_row_groups_is_drawn_with_few_points(groups, points):
+    """The last point is always there, and tells all rows."""
+    (sql,) = [chart["sql"] for name, chart in _fixed_charts().items() if name == "progress"]
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE row_groups AS SELECT i AS index, to_timestamp(i // 3) AS ended_at, 10 AS written, 1 AS rejected "
+            f"FROM range({groups}) AS t(i) UNION ALL SELECT -1, NULL, 10, 1"
+        )
+        found = connection.execute(sql).fetchall()
+    assert len(found) == points
+    assert found[-1][1:] == (10 * groups, groups)
 
 
 def test_it_works_while_the_dataset_is_being_built_and_grows_with_it(tmp_path):
