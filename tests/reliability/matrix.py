@@ -497,6 +497,13 @@ def _tokens_spent(world: World) -> Attempt:
     return world.build(max_total_tokens=2_000, max_concurrent_row_groups=1)
 
 
+@case("max_total_tokens reached, and the first try of every call without content", "run", _DEAD, varies=True)
+def _restarted_and_stopped(world: World) -> Attempt:
+    """Answers that a conversation had only after a restart are found again by the resume."""
+    world.server.become(latency_ms=5, fail_first=1, fail_first_code="empty")
+    return world.build(max_total_tokens=2_000, max_concurrent_row_groups=1)
+
+
 def _priced(url: str) -> dict[str, Any]:
     config = reviews(url)
     model = {**config["model_configs"][0], "price": {"input": 1.0, "output": 2.0}}
