@@ -74,7 +74,7 @@ def chain(
         )
     result = finish(state)
     if preview is not None:
-        _show(result, json=json)
+        _show(result, loaded, json=json)
     typer.echo(result.summary, err=json)
 
 
@@ -105,13 +105,18 @@ def _endpoints(
     return list({endpoint.provider: endpoint for endpoint in found}.values())
 
 
-def _show(previews: ChainPreview, *, json: bool) -> None:
+def _show(previews: ChainPreview, workflow: Workflow, *, json: bool) -> None:
+    from prefect_datagen.config.workflow_check import check_stages
+
+    shapes = check_stages(workflow)
     for name, preview in previews.stages.items():
         if json:
             rows = preview.dataset.to_json(orient="records", date_format="iso", force_ascii=False)
             typer.echo(f'{{"stage": "{name}", "rows": {rows}}}')
         else:
+            from rich.console import Console
+
             from prefect_datagen.cli.records import show_records
 
             typer.echo(f"stage {name}")
-            show_records(preview)
+            show_records(preview, shapes[name].config, console=Console())

@@ -40,6 +40,16 @@ def mock_model(
     refuse_response_format: Annotated[
         bool, typer.Option("--refuse-response-format", help="400 to requests for native structured output.")
     ] = False,
+    batch_seconds: Annotated[float, typer.Option(min=0, help="Seconds from a batch's creation to its end.")] = 0.0,
+    batch_ends: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="How the first batches end: completed, expired, cancelled or token_limit_exceeded; may be given again."
+        ),
+    ] = None,
+    batch_fault: Annotated[
+        str | None, typer.Option(help="What the first request to create a batch gets: 500, or lost-reply.")
+    ] = None,
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Keep the newest requests for GET /requests.")
     ] = False,
@@ -83,6 +93,9 @@ def mock_model(
         "require_key": require_key,
         "models_need_key": models_need_key,
         "refuse_response_format": refuse_response_format,
+        "batch_seconds": batch_seconds,
+        "batch_ends": batch_ends or (),
+        "batch_fault": batch_fault,
         "log_requests": log_requests,
     }
     try:

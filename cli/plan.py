@@ -58,6 +58,8 @@ def plan(
         asking = prepared.estimate.calls_by_column
         typer.echo(f"    answers reused: {_names(name for name in asking if name in prepared.paid)}")
         typer.echo(f"    paid for again: {_names(name for name in asking if name not in prepared.paid)}")
+    for line in prepared.blueprint.sampler.acceptance():
+        typer.echo(f"  {line}")
     _show(prepared.estimate)
 
 

@@ -25,13 +25,14 @@ def preview(
     config: ConfigFile,
     num_records: NumRecords = 3,
     json: Annotated[bool, typer.Option("--json", help="One JSON object per row on stdout.")] = False,
+    step: Annotated[bool, typer.Option("--step", help="Wait for Enter after each row.")] = False,
     seed: Seed = None,
     offline: Offline = False,
     endpoint: Endpoint = None,
     api_key_env: ApiKeyVariable = None,
     settings: Settings = None,
 ) -> None:
-    """Make a few rows of CONFIG and show them; nothing is written to disk.
+    """Make a few rows of CONFIG and show them one by one, with what models were asked; nothing is written to disk.
 
     Example: prefect-datagen preview dataset.yaml -n 3 --set run.shutdown_error_rate=0.2
     """
@@ -57,7 +58,9 @@ def preview(
         for row in result.dataset.to_dict(orient="records"):
             typer.echo(as_json(row))
     else:
+        from rich.console import Console
+
         from prefect_datagen.cli.records import show_records
 
-        show_records(result)
+        show_records(result, loaded, console=Console(), step=step)
     typer.echo(result.summary, err=json)

@@ -138,6 +138,15 @@ class SeedStageSampler:
         """Draws and acceptance of each group of constrained columns so far."""
         return tuple(group.statistics() for group in self._groups)
 
+    def acceptance(self) -> list[str]:
+        """A line for each group of constrained columns: of its draws so far, or of the probe before the first."""
+        lines = []
+        for group in self._groups:
+            drawn = group.statistics()
+            told = drawn if drawn.drawn or group.probed is None else group.probed
+            lines.append(str(told))
+        return lines
+
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self._configs, self._constraints, self._seed, self._max_attempts)
 

@@ -2,7 +2,8 @@
 
 Prior art for the guards: Jinja2's own `ImmutableSandboxedEnvironment` (no Python internals, no mutation). Added here:
 no `range` larger than `MAX_RANGE`, no more than `MAX_STEPS` rounds of loops and macros in one rendering, no text larger than
-`MAX_OUTPUT` characters by padding, repeating or replacing, an undefined name is an error, and no loader, so that `include`
+`MAX_OUTPUT` characters by padding, repeating, replacing, joining or rendering (counted on the way, so that a text that
+doubles itself ends at the limit), an undefined name is an error, and no loader, so that `include`
 and `import` reach no file.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, wraps
 from typing import Any
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, meta, nodes
 from jinja2 import Template as CompiledTemplate
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from prefect_datagen.engine.errors import DatagenError
 
@@ -25,6 +27,8 @@ MAX_OUTPUT = 1_000_000
 MAX_STEPS = 100_000
 
 _TICK = "datagen_tick"
+_JOIN = "datagen_join"
+_WEIGH = "datagen_weigh"
 # A width or precision in a format that is taken from an argument, or of millions.
 _WIDE = re.compile(r"%[-+ #0]*[0-9]*\.?(?:[0-9]{7,}|[*])|\{[^{}]*:[^{}]*(?:[0-9]{7,}|\{)")
 _PADDING = frozenset(
@@ -49,7 +53,13 @@ class _Environment(ImmutableSandboxedEnvironment):
         for body in bodies:
             tick = nodes.ExprStmt(nodes.Call(nodes.Name(_TICK, "load"), [], [], None, None))
             body.body.insert(0, tick.set_lineno(body.lineno))
-        return tree
+        bounded: nodes.Template = _Bounds(weigh=tree.find(nodes.Assign) is not None).visit(tree)
+        return bounded
+
+    @staticmethod
+    def concat(parts: Iterable[str]) -> str:
+        """What a macro, a block or a whole template made, within bounds."""
+        return _joined(parts)
 
     def wrap_str_format(self, value: Any) -> Callable[..., str] | None:
         """`format` and `format_map` of text, within bounds."""
@@ -76,6 +86,74 @@ class _Environment(ImmutableSandboxedEnvironment):
         if operator == "%" and isinstance(left, str):
             _check_sizes("format", left)
         return super().call_binop(context, operator, left, right)
+
+
+class _Bounds(NodeTransformer):
+    """Lets functions of ours do what Jinja2 compiles to plain Python: `~`, and, where names are set, lists and mappings
+    (`{% set x = [x, x] %}` doubles what `{{ x }}` shows)."""
+
+    def __init__(self, *, weigh: bool) -> None:
+        self._weigh = weigh
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802 - the name that Jinja2 looks for
+        """`a ~ b ~ c`."""
+        self.generic_visit(node)
+        return _call(_JOIN, node.nodes, node)
+
+    def visit_List(self, node: nodes.List) -> nodes.Node:  # noqa: N802
+        """`[a, b]`."""
+        self.generic_visit(node)
+        return _call(_WEIGH, [node], node) if self._weigh else node
+
+    def visit_Dict(self, node: nodes.Dict) -> nodes.Node:  # noqa: N802
+        """`{a: b}`."""
+        self.generic_visit(node)
+        return _call(_WEIGH, [node], node) if self._weigh else node
+
+    def visit_Tuple(self, node: nodes.Tuple) -> nodes.Node:  # noqa: N802
+        """`(a, b)`, where it is not a target."""
+        self.generic_visit(node)
+        return _call(_WEIGH, [node], node) if self._weigh and node.ctx == "load" else node
+
+
+def _call(name: str, arguments: list[nodes.Expr], at: nodes.Node) -> nodes.Node:
+    return nodes.Call(nodes.Name(name, "load"), arguments, [], None, None).set_lineno(at.lineno, override=True)
+
+
+def _join(*values: Any) -> str:
+    return _joined(map(str, values))
+
+
+def _joined(parts: Iterable[str]) -> str:
+    """The parts as one text.
+
+    Raises:
+        TemplateError: they are more than `MAX_OUTPUT`; nothing is made beyond it.
+    """
+    kept: list[str] = []
+    size = 0
+    for part in parts:
+        size += len(part)
+        if size > MAX_OUTPUT:
+            raise TemplateError(f"rendered to more than {MAX_OUTPUT:,} characters")
+        kept.append(part)
+    return "".join(kept)
+
+
+def _weigh(value: Any) -> Any:
+    """A value that does not show as more than `MAX_OUTPUT` characters."""
+    left, size = [value], 0
+    while left:
+        one = left.pop()
+        size += 1 + len(one) if isinstance(one, str) else 1
+        if size > MAX_OUTPUT:
+            raise TemplateError(f"a value of more than {MAX_OUTPUT:,} characters")
+        if isinstance(one, Mapping):
+            left.extend(one.keys())
+            left.extend(one.values())
+        elif isinstance(one, (list, tuple)):
+            left.extend(one)
+    return value
 
 
 def _length(value: Any) -> int:
@@ -147,7 +225,13 @@ def _bounded_range(*bounds: int) -> range:
 @lru_cache(maxsize=1)
 def _environment() -> _Environment:
     environment = _Environment(undefined=StrictUndefined, autoescape=False, keep_trailing_newline=True)
-    environment.globals = {"range": _bounded_range, "dict": dict, _TICK: _steps.tick}
+    environment.globals = {
+        "range": _bounded_range,
+        "dict": dict,
+        _TICK: _steps.tick,
+        _JOIN: _join,
+        _WEIGH: _weigh,
+    }
     environment.filters = environment.filters | {
         name: _bounded_filter(name, environment.filters[name]) for name in _SIZED & set(environment.filters)
     }
@@ -191,14 +275,11 @@ class Template:
             return self._constant
         _steps.left = MAX_STEPS
         try:
-            text = "".join(self._root(self._compiled.new_context(values)))  # type: ignore[arg-type]  # it is only read
+            return _joined(self._root(self._compiled.new_context(values)))  # type: ignore[arg-type]  # it is only read
         except TemplateError:
             raise
         except Exception as error:  # whatever a template does with a row's values is about that row
             raise TemplateError(f"{type(error).__name__}: {error}") from error
-        if len(text) > MAX_OUTPUT:
-            raise TemplateError(f"rendered to {len(text):,} characters; the limit is {MAX_OUTPUT:,}")
-        return text
 
     def render_rows(self, columns: Mapping[str, Sequence[Any]], rows: int) -> list[str | TemplateError]:
         """The text of each row, shape `(rows,)`, or why there is none; the same as `render` row by row.
@@ -227,6 +308,7 @@ class Template:
             self._loop = _compile_loop(self.text, self.references)
         texts: list[str | TemplateError] = []
         pieces: list[str] = []
+        size = 0
         _steps.left = MAX_STEPS
         try:
             for piece in self._loop.root_render_func(self._loop.new_context({_ROWS: values, _END: _END_OF_ROW})):
@@ -234,11 +316,15 @@ class Template:
                     _steps.left = MAX_STEPS
                     texts.append("".join(pieces))
                     pieces.clear()
+                    size = 0
                 else:
+                    size += len(piece)
+                    if size > MAX_OUTPUT:
+                        return None
                     pieces.append(piece)
         except Exception:  # noqa: BLE001 - the row that failed says why when it is rendered by itself
             return None
-        return texts if all(len(text) <= MAX_OUTPUT for text in texts if isinstance(text, str)) else None
+        return texts
 
     def __repr__(self) -> str:
         return f"Template({self.text!r})"

@@ -17,7 +17,7 @@ from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.config.problems import Path, Problem, did_you_mean
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import find_cycle
-from prefect_datagen.models.config import PROVIDER_TYPES
+from prefect_datagen.models.config import PROVIDER_TYPES, Mode
 from prefect_datagen.seeds.reader import open_seed
 
 if TYPE_CHECKING:
@@ -153,9 +153,10 @@ def _stage_order(config: DatasetConfig) -> Iterator[Problem]:
             continue
         for name, field in inputs_of(column).items():
             if name in generated:
+                kind = column.column_type  # type: ignore[attr-defined]  # each type names itself
                 yield Problem(
                     ("columns", index, *_steps(field)),
-                    f"a {column.column_type} column is filled before column {name!r} is generated, and cannot read it",
+                    f"a {kind} column is filled before column {name!r} is generated, and cannot read it",
                 )
 
 
@@ -194,6 +195,12 @@ def _models(config: DatasetConfig) -> Iterator[Problem]:
                 hint = did_you_mean(name, providers) or f" (defined: {', '.join(sorted(providers))})"
                 field: Path = ("provider",) if model.endpoints is None else ("endpoints", at, "provider")
                 yield Problem(("model_configs", index, *field), f"provider {name!r} is not defined{hint}")
+        kind = next((each.provider_type for each in config.model_providers if each.name == model.provider), "offline")
+        if model.mode is Mode.BATCH and kind not in ("openai", "offline"):
+            said = (
+                f"`mode: batch` speaks to OpenAI's Batch API; provider {model.provider!r} is {kind!r}: use `mode: live`"
+            )
+            yield Problem(("model_configs", index, "mode"), said)
     for index, provider in enumerate(config.model_providers):
         if provider.provider_type == "openai" and not provider.endpoint:
             yield Problem(("model_providers", index, "endpoint"), "is required: the base URL, such as http://host/v1")

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 import yaml
@@ -37,22 +39,27 @@ from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.models.config import ModelConfig, ModelProvider
 from prefect_datagen.processors import Processor
 from prefect_datagen.seeds.config import SeedConfig
+from prefect_datagen.seeds.plugins import plugin_types
 
-Column = Annotated[
-    SamplerColumnConfig
-    | SeedDatasetColumnConfig
-    | ExpressionColumnConfig
-    | SqlColumnConfig
-    | LLMTextColumnConfig
-    | LLMCodeColumnConfig
-    | LLMStructuredColumnConfig
-    | LLMJudgeColumnConfig
-    | ValidationColumnConfig
-    | EmbeddingColumnConfig
-    | ImageColumnConfig
-    | CustomColumnConfig,
-    Field(discriminator="column_type"),
-]
+if TYPE_CHECKING:
+    Column = ColumnConfig
+else:
+    _TYPES = (
+        SamplerColumnConfig,
+        SeedDatasetColumnConfig,
+        ExpressionColumnConfig,
+        SqlColumnConfig,
+        LLMTextColumnConfig,
+        LLMCodeColumnConfig,
+        LLMStructuredColumnConfig,
+        LLMJudgeColumnConfig,
+        ValidationColumnConfig,
+        EmbeddingColumnConfig,
+        ImageColumnConfig,
+        CustomColumnConfig,
+        *plugin_types("columns", ColumnConfig),
+    )
+    Column = Annotated[reduce(or_, _TYPES), Field(discriminator="column_type")]
 
 _column_adapter: TypeAdapter[ColumnConfig] = TypeAdapter(Column)
 
@@ -93,8 +100,10 @@ class DatasetConfig(Config):
 
     def model_post_init(self, context: Any) -> None:
         """Tell columns and processors where relative paths start from."""
-        for part in (*self.columns, *self.processors):
-            part.place_in(self.folder)
+        for column in self.columns:
+            column.place_in(self.folder)
+        for processor in self.processors:
+            processor.place_in(self.folder)
 
     @classmethod
     def load(cls, source: ConfigSource, *, overrides: Mapping[str, Any] | None = None) -> DatasetConfig:
@@ -181,7 +190,8 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
     for column in config.columns:
         parts[f"column {column.name}"] = _digest(column.model_dump(mode="json"), *column.source_code())
     for model in config.model_configs:
-        described = model.model_dump(mode="json", exclude={"price", "rpm", "tpm", "shared_limits", "skip_health_check"})
+        left_out = {"price", "rpm", "tpm", "shared_limits", "skip_health_check", "mode", "batch"}
+        described = model.model_dump(mode="json", exclude=left_out)
         described["inference_parameters"].pop("max_parallel_requests", None)
         described["inference_parameters"].pop("timeout", None)
         # Other endpoints serve the same model: they may come and go while a dataset grows.

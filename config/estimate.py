@@ -34,7 +34,7 @@ from prefect_datagen.engine.model_access import (
 from prefect_datagen.engine.node import INLINE, ColumnNode, Strategy
 from prefect_datagen.engine.outcomes import ModelUsage, Record
 from prefect_datagen.engine.row_group import RowGroup
-from prefect_datagen.models.config import EmbeddingInferenceParameters, ModelConfig
+from prefect_datagen.models.config import EmbeddingInferenceParameters, Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 
 SAMPLE = 20
@@ -42,6 +42,7 @@ _NOT_RUN = frozenset({"custom", "validation"})
 _TOKEN_ERROR = 0.3  # relative error of counting tokens by characters, either way
 _ANSWER_TOKENS = (20, 500)  # of a text answer of which nothing is known
 _CALL_SECONDS = (0.5, 10.0)  # of a call of which nothing is known
+_BATCH_SECONDS = (60.0, 86_400.0)  # of a batch: providers promise a day
 
 
 class Range(Record):
@@ -205,7 +206,7 @@ def _output_tokens(model: ModelConfig, calls: int, known: ModelUsage | None) -> 
 def _cost(model: ModelConfig, tokens_in: Range, tokens_out: Range) -> Range | None:
     if model.price is None:
         return None
-    price = model.price
+    price = model.price if model.mode is Mode.LIVE else model.batch.price_of(model.price)
     return Range(
         low=(tokens_in.low * price.input + tokens_out.low * price.output) / 1e6,
         high=(tokens_in.high * price.input + tokens_out.high * price.output) / 1e6,
@@ -213,6 +214,8 @@ def _cost(model: ModelConfig, tokens_in: Range, tokens_out: Range) -> Range | No
 
 
 def _seconds(model: ModelConfig, calls: int, tokens: Range) -> Range:
+    if model.mode is Mode.BATCH:
+        return Range(low=_BATCH_SECONDS[0], high=_BATCH_SECONDS[1]) if calls else Range(low=0, high=0)
     parallel = model.inference_parameters.max_parallel_requests
     by_requests = 60 * calls / model.rpm if model.rpm else 0.0
     low = max(calls * _CALL_SECONDS[0] / parallel, by_requests, 60 * tokens.low / model.tpm if model.tpm else 0.0)

@@ -50,6 +50,13 @@ MANY_ROW_GROUPS = 500
 """From here on `stages: auto` means inline: Prefect's server digests about 40 task runs a second."""
 
 
+ROW_GROUPS_AT_ONCE = 4
+"""Row groups in flight where nothing else is said."""
+
+_BATCHED_ROWS = 50_000
+_MOST_BATCHED_ROW_GROUPS = 256  # each holds a thread
+
+
 class RunConfig(Config):
     """Settings of one run."""
 
@@ -57,7 +64,12 @@ class RunConfig(Config):
         default=None, ge=0, description="Run seed. The same seed gives the same sampled values. Default: drawn once."
     )
     row_group_size: int = Field(default=1000, ge=1, description="Rows in a row group; the last one may be shorter.")
-    max_concurrent_row_groups: int = Field(default=4, ge=1, description="Row groups in flight: what bounds the memory.")
+    max_concurrent_row_groups: int | None = Field(
+        default=None,
+        ge=1,
+        description=f"Row groups in flight: what bounds the memory. Default: {ROW_GROUPS_AT_ONCE}; with a model in batch "
+        "mode as many as fill a batch.",
+    )
     row_group_limit: RowGroupLimit | None = Field(
         default=None, description="Row groups in flight over all runs and machines, by a Prefect concurrency limit."
     )
@@ -118,6 +130,14 @@ class RunConfig(Config):
         default=None, description="Where the results server shows the dataset: a link to it is kept as an artifact."
     )
     worker_threads: int = Field(default=4, ge=1, description="Threads for full columns and synchronous custom cells.")
+
+    def row_groups_at_once(self, *, batched: bool) -> int:
+        """Row groups in flight. What is `batched` comes back after hours: the rows of a whole batch must be in flight."""
+        if self.max_concurrent_row_groups is not None:
+            return self.max_concurrent_row_groups
+        if not batched:
+            return ROW_GROUPS_AT_ONCE
+        return max(ROW_GROUPS_AT_ONCE, min(_MOST_BATCHED_ROW_GROUPS, -(-_BATCHED_ROWS // self.row_group_size)))
 
     def inline_stages(self, row_groups: int) -> bool:
         """Whether stages are plain calls in a run of so many row groups."""

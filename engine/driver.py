@@ -550,9 +550,15 @@ class Driver:
             self._check_circuits(now)
             reported = self._report_slow_calls(now, reported)
             quiet_since = max(quiet_since, self._last_progress)
-            if self._groups and now - quiet_since >= self.settings.slow_call:
+            if self._awaits_batches():
+                quiet_since = now
+            elif self._groups and now - quiet_since >= self.settings.slow_call:
                 self._notify(self._why_quiet(now))
                 quiet_since = now
+
+    def _awaits_batches(self) -> bool:
+        """Whether calls are in batches, which take hours and are told of by their client."""
+        return any(port.batches is not None and port.in_flight for port in self.access.ports.values())
 
     def _check_circuits(self, now: float) -> None:
         for alias, port in self.access.ports.items():
@@ -570,7 +576,9 @@ class Driver:
         due = {
             key: now
             for key, (_, started) in self._running.items()
-            if isinstance(key, CellId) and now - max(started, reported.get(key, started)) >= period
+            if isinstance(key, CellId)
+            and not self._is_batched(key)
+            and now - max(started, reported.get(key, started)) >= period
         }
         for key in list(due)[:5]:
             if isinstance(key, CellId):
@@ -584,6 +592,10 @@ class Driver:
             self._notify(f"... and {len(due) - 5} more calls pending for over {period:g} s")
         kept = {key: at for key, at in reported.items() if key in self._running}
         return kept | due
+
+    def _is_batched(self, cell: CellId) -> bool:
+        port = self.access.ports.get(self.graph.nodes[cell.node].resource)
+        return port is not None and port.batches is not None
 
     def _why_quiet(self, now: float) -> str:
         statistics = self.statistics()

@@ -14,6 +14,7 @@ statistical inference", JASA 22 (1927).
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -59,6 +60,11 @@ class Circuit:
 
     def __post_init__(self) -> None:
         self.patience = self.window
+
+    @classmethod
+    def closed(cls) -> Circuit:
+        """One that never opens, for calls whose client knows by itself when to give up."""
+        return cls(sys.maxsize, math.inf)
 
     def allows(self, now: float, in_flight: int) -> bool:
         """Whether a call may be sent."""

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 START = 16
 _MAX_PAUSE = 60.0
 _MAX_PROBE_ROUNDS = 64
+_NO_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,13 @@ class SharedLimiter:
 
     def __post_init__(self) -> None:
         self.limit = float(min(START, self.ceiling))
+
+    @classmethod
+    def unlimited(cls) -> SharedLimiter:
+        """One that holds nothing back, for calls that something else limits."""
+        limiter = cls(_NO_LIMIT)
+        limiter.limit = float(_NO_LIMIT)
+        return limiter
 
     def raise_ceiling(self, ceiling: int) -> None:
         """Another alias joins; the highest ceiling counts."""

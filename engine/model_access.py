@@ -27,6 +27,7 @@ from typing import Any, Protocol, Self, TypeVar
 
 import orjson
 
+from prefect_datagen.engine.batches import BatchClient
 from prefect_datagen.engine.chat import (
     ChatAnswer,
     ChatClient,
@@ -272,6 +273,8 @@ class ModelPort:
         self.usage = UsageCounter()
         self.granted: deque[EndpointPort] = deque()
         self.waiters: deque[Waiter] = deque()
+        client = endpoints[0].spec.client
+        self.batches = client if isinstance(client, BatchClient) else None
         self._requests = RateBudget(spec.rpm)
         self._tokens = RateBudget(spec.tpm)
 
@@ -447,6 +450,8 @@ class CellModels:
             for counter in counters:
                 counter.replayed += 1
             return kind.unpack(known)
+        if port.batches is not None:
+            send = _named(send, port.batches.named(key))
         try:
             answer = await self._send(port, request, send, counters)
         except BaseException:
@@ -455,6 +460,8 @@ class CellModels:
         finally:
             self._access.usage_changed = True
         self._access.journal.put(key, answer.pack())
+        if port.batches is not None:
+            port.batches.settle(key)  # in the transaction that stores the answer
         return answer
 
     async def _send(
@@ -514,6 +521,7 @@ class CellModels:
             raise
         except BaseException:
             port.interrupted(endpoint)
+            self.cut_short |= port.batches is not None and self._access.draining
             raise
         tokens, cost = port.answered(endpoint, self._access.clock(), answer)
         for counter in counters:
@@ -531,6 +539,15 @@ class CellModels:
         if self._reserved is not None:
             self._access.port(self._reserved).give_back()
             self._reserved = None
+
+
+def _named(send: Send[Request, Answer], client: ChatClient) -> Send[Request, Answer]:
+    """The same call by another client of the endpoint."""
+
+    def send_by(port: ModelPort, endpoint: EndpointSpec, request: Request) -> Awaitable[Answer]:
+        return send(port, replace(endpoint, client=client), request)
+
+    return send_by
 
 
 def _send_chat(port: ModelPort, endpoint: EndpointSpec, request: ChatRequest) -> Awaitable[ChatAnswer]:
@@ -622,12 +639,15 @@ class ModelAccess:
         return limiters | {port.spec.share for port in self.ports.values() if port.spec.share is not None}
 
     def send_no_more(self) -> None:
-        """The run is ending: calls that wait for a slot, or ask for one later, are cancelled; those in flight are not."""
+        """The run is ending: calls that wait for a slot, or ask for one later, are cancelled; those in flight are not,
+        unless they are in batches."""
         self.draining = True
         for port in self.ports.values():
             for waiter in port.waiters:
                 waiter.cancel()
             port.waiters.clear()
+            if port.batches is not None:
+                port.batches.leave()  # nobody waits for hours while a run ends
 
     def spent(self, tokens: int, cost: float) -> None:
         """An answer was paid for; ends the run where a budget is used up."""
@@ -685,6 +705,10 @@ def make_ports(
     for spec in specs:
         endpoints = []
         for endpoint in spec.endpoints:
+            if isinstance(endpoint.client, BatchClient):
+                unlimited, closed = SharedLimiter.unlimited(), Circuit.closed()
+                endpoints.append(EndpointPort(endpoint, limiter=unlimited, circuit=closed))
+                continue
             circuit = circuits.setdefault(endpoint.identity, Circuit(window, retry_deadline))
             if len(spec.endpoints) > 1:
                 circuit.patience = min(circuit.patience, _PATIENCE_BESIDE_OTHERS)

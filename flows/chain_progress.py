@@ -28,6 +28,7 @@ def together(snapshots: Sequence[ProgressSnapshot]) -> ProgressSnapshot:
         elapsed=max(each.elapsed for each in snapshots),
         rows_per_second=sum(each.rows_per_second for each in snapshots if each.fraction < 1),
         limits={alias: limit for each in snapshots for alias, limit in each.limits.items()},
+        batches={alias: batches for each in snapshots for alias, batches in each.batches.items()},
         circuits={alias: state for each in snapshots for alias, state in each.circuits.items()},
         stopping=next((each.stopping for each in snapshots if each.stopping), None),
         interrupted=any(each.interrupted for each in snapshots),

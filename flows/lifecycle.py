@@ -6,6 +6,7 @@ load ─► decide (start, continue, repair, set aside) ─► open the sink (it
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -18,6 +19,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import deployment
 from prefect.states import Cancelled, Completed
 
+from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.columns.user_code import load_function
@@ -28,7 +30,7 @@ from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.preparation import Preparation, fingerprint, prepare, repairable_row_groups
 from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig
-from prefect_datagen.engine.errors import DatagenError, RunInterruptedError, SinkError
+from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterruptedError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.log import run_log
@@ -36,6 +38,7 @@ from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.row_groups import Controller, OutcomeCallback
 from prefect_datagen.flows.verdict import make_metadata, shortfall
+from prefect_datagen.models.config import Mode
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.endpoints import check_endpoints
@@ -80,6 +83,7 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     """
     started_at = datetime.now(UTC)
     config = DatasetConfig.load(request.config)
+    _check_batches(config, request)
     callback = _callback(request.on_row_group_complete, config.folder)
     prepared = prepare(config, request.run, num_records=request.num_records, reader=request.sink.reader())
     if prepared.plan.todo:
@@ -144,14 +148,23 @@ class _Run:
     def carry_out(self) -> Finished:
         """Map the row groups, finalize, write the verdict."""
         artifact = ProgressArtifact(interval=self.ticket.run.progress_interval, listener=current_listener())
-        notices: list[str] = []
+        notices: list[tuple[int, str]] = []
+
+        def say_notices() -> None:
+            while notices:
+                run_log().log(*notices.pop(0))
 
         def on_progress(snapshot: ProgressSnapshot) -> None:
-            while notices:
-                run_log().warning(notices.pop(0))
+            say_notices()
             artifact.show(snapshot)
 
-        runtime = Runtime(self.ticket, store=self.store, reused=self.plan.reused, notify=notices.append)
+        runtime = Runtime(
+            self.ticket,
+            store=self.store,
+            reused=self.plan.reused,
+            notify=lambda text: notices.append((logging.WARNING, text)),
+            inform=lambda text: notices.append((logging.INFO, text)),
+        )
         with opened(runtime):
             controller = Controller(
                 runtime=runtime,
@@ -162,6 +175,9 @@ class _Run:
             )
             interruption = self._make_rows(controller)
             usage = self._usage(controller)
+        say_notices()
+        for line in runtime.blueprint.sampler.acceptance():
+            run_log().info("%s", line)
         metadata = make_metadata(
             ticket=self.ticket,
             plan=self.plan,
@@ -269,6 +285,15 @@ def _say(plan: Plan, location: str) -> None:
         run_log().info("%s: %d row groups reused, %d to do", location, len(plan.reused), len(plan.todo))
     else:
         run_log().info("%s: %d rows in %d row groups", location, plan.num_records, len(plan.todo))
+
+
+def _check_batches(config: DatasetConfig, request: RunRequest) -> None:
+    """Batches are written down in the journal: without one a kill would lose what is paid for. Previews ask live."""
+    batched = next((model.alias for model in config.model_configs if model.mode is Mode.BATCH), None)
+    if batched is not None and not request.run.journal and not isinstance(request.sink, InMemoryRowGroupSink):
+        raise ConfigError(
+            f"model {batched!r}: `mode: batch` needs the journal; leave out --no-journal, or use `mode: live`"
+        )
 
 
 def _callback(given: OutcomeCallback | str | None, folder: Path) -> OutcomeCallback | None:

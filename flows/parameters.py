@@ -17,6 +17,7 @@ from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.problems import from_validation_error
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.seeds.plugins import plugin_types
 
 T = TypeVar("T")
 
@@ -45,9 +46,12 @@ def read_count(value: Any, *, name: str = "num_records") -> int:
 def read_sink(value: Any, *, name: str = "sink") -> ParquetRowGroupSink:
     """A sink: a block, a reference to a saved one, its name (`parquet-row-group-sink/NAME`), or its fields.
 
+    Plug-ins of the family `sinks` are loaded before, so that saved blocks of their types are known.
+
     Raises:
         ConfigError: it is none of these, or there is no such block.
     """
+    plugin_types("sinks", ParquetRowGroupSink)
     return _read(resolved(value, name=name), _sink, name=name)
 
 

@@ -94,9 +94,9 @@ def below(sink: ParquetRowGroupSink, folder: str) -> ParquetRowGroupSink:
     """A sink for a folder of this sink's dataset; the same one where `folder` is empty."""
     if not folder:
         return sink
-    return ParquetRowGroupSink(
-        path=posixpath.join(sink.path, folder), compression=sink.compression, storage_options=sink.storage_options
-    )
+    # Of the same type: it may be a plug-in's. Not a copy, which would pass for the saved block.
+    fields = {name: getattr(sink, name) for name in type(sink).model_fields}
+    return type(sink)(**{**fields, "path": posixpath.join(sink.path, folder)})
 
 
 def scheduled_time() -> datetime:

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from prefect_datagen.engine.batches import BatchStatistics
+
 
 @dataclass(frozen=True)
 class ProgressSnapshot:
@@ -27,6 +29,7 @@ class ProgressSnapshot:
     limits: dict[str, int] = field(default_factory=dict)
     throttled: dict[str, int] = field(default_factory=dict)
     circuits: dict[str, str] = field(default_factory=dict)
+    batches: dict[str, BatchStatistics] = field(default_factory=dict)
     stopping: str | None = None
     interrupted: bool = False
 
@@ -60,6 +63,7 @@ class ProgressSnapshot:
         return (
             f"{self.rows_done:,}/{self.rows_total:,} rows, {self.rows_rejected:,} rejected, "
             f"{self.rows_per_second:,.0f}/s, {self.cells_in_flight} in flight{left}, {_thousands(self.tokens)} tokens"
+            + "".join(f"; {alias}: {batches}" for alias, batches in self.batches.items())
             + (f" ({', '.join(held)})" if held else "")
         )
 
@@ -69,6 +73,7 @@ class ProgressSnapshot:
         return (
             f"{self.rows_done:,} of {self.rows_total:,} rows, {self.rows_rejected:,} rejected, "
             f"{self.rows_per_second:,.1f} rows/s, {self.cells_in_flight} calls in flight, {self.tokens:,} tokens{left}"
+            + "".join(f"; {alias}: {batches}" for alias, batches in self.batches.items())
             + (f" ({', '.join(self.trouble)})" if self.trouble else "")
             + (f" (stopping: {self.stopping})" if self.stopping else "")
         )

@@ -131,7 +131,7 @@ class Controller:
                 )
 
     def _admit(self, left: list[RowGroupPlan]) -> None:
-        free = self.runtime.ticket.run.max_concurrent_row_groups - len(self._admitted)
+        free = self.runtime.row_groups_at_once - len(self._admitted)
         if self.error is not None or not left or free <= 0:
             return
         plans = [left.pop() for _ in range(min(free, len(left)))]
@@ -244,6 +244,7 @@ class Controller:
                 if int(endpoint.limiter.limit) < endpoint.limiter.ceiling
             },
             circuits={name: endpoint.circuit.state.value for name, endpoint in endpoints.items()},
+            batches={alias: port.batches.statistics() for alias, port in ports.items() if port.batches is not None},
             stopping=None if self.error is None else self.error.message,
             interrupted=isinstance(self.error, RunInterruptedError),
         )

@@ -75,6 +75,23 @@ def read_payload(reply: Reply, name: str, *, redact: Callable[[str], str]) -> di
     raise unusable(reply, f"the answer holds no {name}", redact=redact)
 
 
+def read_object(reply: Reply, *, redact: Callable[[str], str]) -> dict[str, Any]:
+    """The JSON object of a reply that has an `id`, or `data`: a file, a batch, or a list of them.
+
+    Raises:
+        ModelError: it is none; classified as the module says.
+    """
+    if reply.status != 200:
+        raise _http_error(reply, status=reply.status, redact=redact)
+    payload = _parsed(reply.data)
+    if isinstance(payload, dict) and ("id" in payload or "data" in payload):
+        return payload
+    code = _error_code(payload)
+    if code is not None:
+        raise _http_error(reply, status=code, redact=redact)
+    raise unusable(reply, "the answer is no object with an id", redact=redact)
+
+
 def token_counts(payload: Mapping[str, Any]) -> tuple[int, int]:
     """Input and output tokens as the endpoint counted them, by either of the two names that they go by; 0 if not told."""
     usage = payload.get("usage")

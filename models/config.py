@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
@@ -158,6 +159,40 @@ class Price(_Config):
     output: float = Field(default=0.0, ge=0)
 
 
+class Mode(StrEnum):
+    """How a model is asked."""
+
+    LIVE = "live"  # one HTTP call for each request
+    BATCH = "batch"  # many requests in one file, answered within hours, at a lower price
+
+
+class BatchParameters(_Config):
+    """When batches go out, how often they are asked for, and what they cost. The limits are those of OpenAI's Batch API."""
+
+    max_requests: int = Field(default=50_000, ge=1, le=50_000, description="Most requests of one batch.")
+    max_bytes: int = Field(default=200_000_000, ge=1_000, le=200_000_000, description="Most bytes of one batch's file.")
+    linger_seconds: float = Field(
+        default=10.0, ge=0, description="A batch that is not full goes out when no request has come for so long."
+    )
+    longest_wait_seconds: float = Field(
+        default=1800.0, gt=0, description="It goes out after so long even where requests go on coming."
+    )
+    poll_seconds: float = Field(default=10.0, gt=0, description="Seconds between the first two looks at a batch.")
+    longest_poll_seconds: float = Field(
+        default=300.0, gt=0, description="Seconds that this grows to, by half each time."
+    )
+    completion_window: str = Field(default="24h", min_length=1, description="What the provider is asked to keep to.")
+    discount: float = Field(
+        default=0.5, ge=0, le=1, description="What batches cost less than `price`, as a share of it."
+    )
+    price: Price | None = Field(default=None, description="What batches cost, where a discount does not tell.")
+
+    def price_of(self, live: Price) -> Price:
+        """The price in batches of a model that costs `live` otherwise."""
+        share = 1 - self.discount
+        return self.price or Price(input=live.input * share, output=live.output * share)
+
+
 class EndpointConfig(_Config):
     """One of several endpoints that serve a model."""
 
@@ -236,6 +271,10 @@ class ModelConfig(_Config):
     shared_limits: SharedLimits | None = Field(
         default=None, description="Limits over all runs, processes and machines together."
     )
+    mode: Mode = Field(
+        default=Mode.LIVE, description="`batch`: requests go to the provider's Batch API. Not in previews."
+    )
+    batch: BatchParameters = Field(default_factory=BatchParameters, description="Only with `mode: batch`.")
 
     @property
     def shared_limit_name(self) -> str:
@@ -247,6 +286,8 @@ class ModelConfig(_Config):
     def _endpoints_stand_alone(self) -> ModelConfig:
         if self.endpoints is not None and "provider" in self.model_fields_set:
             raise ValueError("`provider` and `endpoints` exclude each other: name the provider as one of the endpoints")
+        if self.mode is Mode.BATCH and len(self.endpoints or ()) > 1:
+            raise ValueError("`mode: batch` takes one endpoint: a batch cannot be handed over to another")
         names = [endpoint.name for endpoint in self.all_endpoints()]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:

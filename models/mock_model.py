@@ -18,6 +18,7 @@ import orjson
 
 from prefect_datagen.models import answers
 from prefect_datagen.models.json_instance import SchemaError
+from prefect_datagen.models.mock_batches import BatchLine, MockBatches
 from prefect_datagen.models.mock_behaviour import CannedAnswer, MockBehaviour
 from prefect_datagen.models.mock_faults import FaultPlan, error_body, retry_headers, send_fault
 from prefect_datagen.models.mock_http import Exchange, HttpConnection
@@ -56,6 +57,7 @@ class MockModel:
             "/v1/embeddings": self._embeddings,
             "/v1/images/generations": self._images,
         }
+        self._batches = MockBatches(self._serve_line)
         self._apply(behaviour)
 
     def handle(self, exchange: Exchange) -> None:
@@ -64,8 +66,15 @@ class MockModel:
             self._arrive(exchange)
             return
         route = f"{exchange.method} {exchange.path}"
-        if route == "GET /stats":
-            exchange.respond(200, self._recorder.stats().model_dump_json().encode())
+        about_batches = exchange.path.startswith(("/v1/files", "/v1/batches"))
+        if about_batches and not self._has_key(exchange):
+            exchange.respond(401, error_body(401, "Incorrect API key provided"))
+        elif about_batches and self._batches.handle(exchange):
+            pass
+        elif route == "GET /stats":
+            batches, requests = self._batches.count()
+            counted = self._recorder.stats().model_copy(update={"batches": batches, "batched_requests": requests})
+            exchange.respond(200, counted.model_dump_json().encode())
         elif route == "GET /requests":
             exchange.respond(200, orjson.dumps([line.model_dump() for line in self._recorder.log()]))
         elif route == "GET /control":
@@ -84,6 +93,7 @@ class MockModel:
 
     def _apply(self, behaviour: MockBehaviour) -> None:
         self._behaviour = behaviour
+        self._batches.behaviour = behaviour
         self._plan = FaultPlan(behaviour)
         self._canned = [(re.compile(canned.prompt_regex), canned) for canned in behaviour.canned]
 
@@ -105,9 +115,12 @@ class MockModel:
             return
         if reset or behaviour.log_limit != self._behaviour.log_limit:
             self._recorder = Recorder(log_limit=behaviour.log_limit, in_flight=self._recorder.in_flight)
+        if reset:
+            self._batches = MockBatches(self._serve_line)
         self._apply(behaviour)
         exchange.respond(200, behaviour.model_dump_json().encode())
         if not behaviour.hold:
+            self._batches.release()
             held, self._held = self._held, []
             for call in held:
                 self._serve(call)
@@ -134,6 +147,20 @@ class MockModel:
             self._held.append(call)
         else:
             self._serve(call)
+
+    def _serve_line(self, line: BatchLine) -> None:
+        """One request of a batch: like a call, but for latency, limits and the key."""
+        body = orjson.loads(line.body)
+        try:
+            _check_body(line.path, body)
+        except ValueError as error:
+            line.respond(400, error_body(400, f"not a request for {line.path}: {error}"))
+            return
+        call = _Call(line, body, self._recorder)
+        if self._behaviour.log_requests:
+            call.record = self._log(call)
+        self._recorder.start()
+        self._finish(call)
 
     def _refuse(self, call: _Call) -> bool:
         """Refuse at once what is not served at all: a wrong key, or more in flight than allowed."""

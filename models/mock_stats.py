@@ -32,6 +32,10 @@ class MockStats(_Report):
     repeated_requests: int = Field(default=0, description="Usable answers to a body answered before: paid twice.")
     first_call_at: float | None = None
     last_answer_at: float | None = None
+    batches: int = Field(default=0, description="Batches that were created.")
+    batched_requests: int = Field(
+        default=0, description="Their requests; each is a call, too, when the batch has ended."
+    )
 
     def share_in_flight(self, at_least: int, at_most: int | None = None) -> float:
         """Share of the time from first call to last answer with `at_least` to `at_most` calls in flight, 0 to 1."""

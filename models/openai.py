@@ -71,7 +71,7 @@ class OpenAIClient:
         connect_timeout: float = 10.0,
         read_timeout: float = 120.0,
     ) -> None:
-        base = _checked_url(endpoint)
+        base = self._base = _checked_url(endpoint)
         self._endpoint = str(base.with_query(None)).rstrip("/")
         self._urls = {route: (base / route).with_query(base.query) for route in (_CHAT, _EMBEDDINGS, _IMAGES, _MODELS)}
         self._api_key = api_key
@@ -103,14 +103,14 @@ class OpenAIClient:
         Raises:
             ModelError: classified as `models/completion.py` says; timeouts and connection errors are retryable.
         """
-        body = {**self._extra_body, **request.body()}
+        body = self.body(request.body())
         formatted = "response_format" in body
         if formatted and request.model in self._without_response_format:
             del body["response_format"]
             formatted = False
         started = time.monotonic()
         reply = await self._post(_CHAT, body, timeout=timeout)
-        if formatted and reply.status in {400, 422} and _NO_RESPONSE_FORMAT.search(reply.data.decode(errors="replace")):
+        if formatted and refuses_response_format(reply):
             del body["response_format"]
             left = None if timeout is None else max(0.001, timeout - (time.monotonic() - started))
             reply = await self._post(_CHAT, body, timeout=left)
@@ -118,7 +118,7 @@ class OpenAIClient:
                 # Only now: an error that quotes the request names response_format, too.
                 _logger.warning("%s refuses response_format for model %r: left out", self._endpoint, request.model)
                 self._without_response_format.add(request.model)
-        return read_answer(reply, redact=self._redact)
+        return read_answer(reply, redact=self.redact)
 
     async def embed(self, request: EmbeddingRequest, *, timeout: float | None = None) -> EmbeddingAnswer:
         """Make one call; `timeout` bounds it in seconds. Vectors that come as base64 are decoded.
@@ -126,8 +126,8 @@ class OpenAIClient:
         Raises:
             ModelError: classified as for `chat`.
         """
-        reply = await self._post(_EMBEDDINGS, {**self._extra_body, **request.body()}, timeout=timeout)
-        return read_embeddings(reply, texts=len(request.texts), redact=self._redact)
+        reply = await self._post(_EMBEDDINGS, self.body(request.body()), timeout=timeout)
+        return read_embeddings(reply, texts=len(request.texts), redact=self.redact)
 
     async def image(self, request: ImageRequest, *, timeout: float | None = None) -> ImageAnswer:
         """Make one call; `timeout` bounds it in seconds. With media beside the prompt it is a chat model that paints.
@@ -136,10 +136,10 @@ class OpenAIClient:
             ModelError: classified as for `chat`.
         """
         if request.parts:
-            body = {**self._extra_body, **image_chat_body(request)}
-            return read_chat_image(await self._post(_CHAT, body, timeout=timeout), redact=self._redact)
-        reply = await self._post(_IMAGES, {**self._extra_body, **request.body()}, timeout=timeout)
-        return read_image(reply, redact=self._redact)
+            body = self.body(image_chat_body(request))
+            return read_chat_image(await self._post(_CHAT, body, timeout=timeout), redact=self.redact)
+        reply = await self._post(_IMAGES, self.body(request.body()), timeout=timeout)
+        return read_image(reply, redact=self.redact)
 
     async def list_models(self, *, timeout: float | None = None) -> frozenset[str]:
         """Names of the endpoint's models. Costs nothing; many endpoints do not have this route (404).
@@ -147,8 +147,36 @@ class OpenAIClient:
         Raises:
             ModelError: classified as for `chat`.
         """
-        payload = read_payload(await self._send("GET", _MODELS, None, timeout=timeout), "data", redact=self._redact)
+        payload = read_payload(
+            await self._send("GET", self._urls[_MODELS], None, timeout=timeout), "data", redact=self.redact
+        )
         return frozenset(str(each["id"]) for each in payload["data"] if isinstance(each, dict) and "id" in each)
+
+    def body(self, request: dict[str, Any]) -> dict[str, Any]:
+        """What is sent for a request's body: with the provider's `extra_body`."""
+        return {**self._extra_body, **request}
+
+    async def request(
+        self, method: str, path: str, data: bytes | None, *, query: dict[str, str] | None = None
+    ) -> Reply:
+        """Ask any other route below the base URL, such as `batches`; `data` is JSON.
+
+        Raises:
+            ModelError: no whole reply came; a reply of any status is returned.
+        """
+        return await self._send(method, self._url(path).update_query(query or {}), data, timeout=None)
+
+    async def upload(self, path: str, name: str, data: bytes, fields: dict[str, str]) -> Reply:
+        """Send a file as `multipart/form-data`, in the field `file`, with other fields before it.
+
+        Raises:
+            ModelError: no whole reply came; a reply of any status is returned.
+        """
+        form = aiohttp.FormData(fields)
+        form.add_field("file", data, filename=name, content_type="application/jsonl")
+        content = form()
+        kind = content.headers["Content-Type"]
+        return await self._send("POST", self._url(path), content, timeout=None, headers={"Content-Type": kind})
 
     async def aclose(self) -> None:
         """Close all connections. May be called twice; a later call would open new ones."""
@@ -167,13 +195,24 @@ class OpenAIClient:
                 reason="unsendable request",
                 endpoint=self._endpoint,
             ) from error
-        return await self._send("POST", route, data, timeout=timeout)
+        return await self._send("POST", self._urls[route], data, timeout=timeout)
 
-    async def _send(self, method: str, route: str, data: bytes | None, *, timeout: float | None) -> Reply:
+    def _url(self, path: str) -> URL:
+        return (self._base / path).with_query(self._base.query)
+
+    async def _send(
+        self,
+        method: str,
+        url: URL,
+        data: bytes | aiohttp.Payload | None,
+        *,
+        timeout: float | None,
+        headers: dict[str, str] | None = None,
+    ) -> Reply:
         session = self._session or self._open()
         try:
             async with session.request(
-                method, self._urls[route], data=data, timeout=self._timeouts(timeout), allow_redirects=False
+                method, url, data=data, headers=headers, timeout=self._timeouts(timeout), allow_redirects=False
             ) as response:
                 return Reply(self._endpoint, response.status, response.headers, await response.read())
         except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
@@ -226,10 +265,10 @@ class OpenAIClient:
         else:
             what = str(error) or type(error).__name__
         return ModelError(
-            f"{reason} at {self._endpoint}: {self._redact(what)}", kind=kind, reason=reason, endpoint=self._endpoint
+            f"{reason} at {self._endpoint}: {self.redact(what)}", kind=kind, reason=reason, endpoint=self._endpoint
         )
 
-    def _redact(self, text: str) -> str:
+    def redact(self, text: str) -> str:
         """The text without the key, and without headers and parts of the query that look secret."""
         named = [
             *self._extra_headers.items(),
@@ -243,6 +282,11 @@ class OpenAIClient:
             for shown in (secret, *secret.split()[1:]):
                 text = text.replace(shown, _REDACTED) if shown else text
         return text
+
+
+def refuses_response_format(reply: Reply) -> bool:
+    """Whether a reply says that the endpoint takes no `response_format`."""
+    return reply.status in {400, 422} and _NO_RESPONSE_FORMAT.search(reply.data.decode(errors="replace")) is not None
 
 
 def _checked_url(endpoint: str) -> URL:

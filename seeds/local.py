@@ -146,5 +146,5 @@ def _filesystem(protocol: str, options: dict[str, Any]) -> Any:
     try:
         return fsspec.filesystem(protocol, **options)
     except (ImportError, ValueError) as error:
-        wanted = "huggingface_hub" if protocol == "hf" else "the fsspec package for it"
-        raise ConfigError(f"seed path with protocol {protocol}://: {error}; install {wanted}") from error
+        wanted = "pip install 'prefect-datagen[hf]'" if protocol == "hf" else "install the fsspec package for it"
+        raise ConfigError(f"seed path with protocol {protocol}://: {error}; {wanted}") from error

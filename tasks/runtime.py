@@ -9,12 +9,14 @@ from __future__ import annotations
 import atexit
 import hashlib
 import os
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -34,7 +36,8 @@ from prefect_datagen.engine.model_access import (
 )
 from prefect_datagen.engine.outcomes import USAGE_COUNTS, DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
-from prefect_datagen.models.config import ModelConfig
+from prefect_datagen.models.config import Mode, ModelConfig
+from prefect_datagen.models.offline import OfflineClient
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
@@ -42,6 +45,9 @@ from prefect_datagen.storage.store import RowGroupStore
 from prefect_datagen.tasks.endpoints import clients_of, providers_of
 from prefect_datagen.tasks.run_limits import RunLimits
 from prefect_datagen.tasks.ticket import RunTicket
+
+if TYPE_CHECKING:
+    from prefect_datagen.models.batch import OpenAIBatchClient
 
 _limiters = LimiterRegistry()
 """Limits of this process, shared by all runs in it."""
@@ -57,6 +63,7 @@ class Runtime:
         store: RowGroupStore,
         reused: Mapping[int, RowGroupManifest],
         notify: Callable[[str], None] = lambda text: None,
+        inform: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.ticket = ticket
         self.store = store
@@ -81,6 +88,8 @@ class Runtime:
         self._clients = clients_of(ticket.config, ticket.endpoints)
         self._notify = notify
         self._limits = RunLimits(ticket.config, ticket.run)
+        self._inform = inform
+        self._batches: list[OpenAIBatchClient] = []
         self.driver = loop_thread.run(self._make_driver(notify))
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
@@ -109,7 +118,15 @@ class Runtime:
             seed=self.ticket.seed,
         )
 
+    @property
+    def row_groups_at_once(self) -> int:
+        """Row groups in flight."""
+        return self.ticket.run.row_groups_at_once(batched=bool(self._batches))
+
     def _spec_of(self, model: ModelConfig) -> ModelSpec:
+        batched = self._batched(model)
+        if batched is not None:
+            return batched
         return ModelSpec(
             alias=model.alias,
             endpoints=tuple(
@@ -130,6 +147,36 @@ class Runtime:
             tpm=model.tpm,
             share=self._limits.shares.get(model.alias),
         )
+
+    def _batched(self, model: ModelConfig) -> ModelSpec | None:
+        """A model in batch mode. Without a journal, as in a preview, models are asked live."""
+        [endpoint, *_] = model.all_endpoints()
+        live = self._clients[endpoint.provider]
+        if model.mode is not Mode.BATCH or not isinstance(self.journal, Journal) or isinstance(live, OfflineClient):
+            return None
+        from prefect_datagen.models.batch import OpenAIBatchClient
+        from prefect_datagen.models.openai import OpenAIClient
+
+        assert isinstance(live, OpenAIClient)  # the config was checked for it
+        client = OpenAIBatchClient(
+            live,
+            alias=model.alias,
+            parameters=model.batch,
+            ledger=self.journal,
+            patience=self.ticket.run.retry_deadline_seconds,
+            notify=self._inform,
+        )
+        self._batches.append(client)
+        price = model.batch.price_of(endpoint.price)
+        spec = EndpointSpec(
+            model=endpoint.model,
+            client=client,
+            name=endpoint.name,
+            sent_along=self._sent_along.get(endpoint.provider, ""),
+            input_price=price.input,
+            output_price=price.output,
+        )
+        return ModelSpec(model.alias, (spec,), max_parallel_requests=sys.maxsize)
 
     def usage(self) -> dict[str, ModelUsage]:
         """What the dataset cost so far, by model alias: this run and all before it, those that were killed included.
@@ -175,7 +222,7 @@ class Runtime:
             Why the engine ended early, where it did; that the last answers cannot be stored is a reason, too.
         """
         self.stopping.set()
-        loop_thread.run(self.driver.aclose())
+        loop_thread.run(self._end_engine())
         return self.driver.error
 
     def close(self) -> None:
@@ -187,6 +234,11 @@ class Runtime:
         if isinstance(self.journal, Journal):
             with suppress(SinkError):  # what it cannot take now it could not take in `finish`, which told
                 self.journal.close()
+
+    async def _end_engine(self) -> None:
+        await self.driver.aclose()
+        for client in self._batches:
+            await client.aclose()
 
     async def _close_clients(self) -> None:
         for client in self._clients.values():

@@ -38,6 +38,13 @@ class GroupStatistics:
         """Share of drawn rows that satisfied the constraints; None before the first."""
         return self.accepted / self.drawn if self.drawn else None
 
+    def __str__(self) -> str:
+        """In words, for logs and plans."""
+        share = (
+            "nothing drawn yet" if self.acceptance is None else f"{self.acceptance:.3g} of the drawn rows are accepted"
+        )
+        return f"constraints {' and '.join(self.constraints)}: {share}"
+
 
 class Group:
     """Columns in the order in which they are drawn, and their constraints.
@@ -53,6 +60,7 @@ class Group:
         own = {column.name for column in columns}
         self.reads = frozenset(compared).union(*(column.inputs for column in columns)) - own
         self._drawn = self._accepted = 0
+        self.probed: GroupStatistics | None = None
         self._lock = threading.Lock()
 
     def draw(self, start: int, rows: int, view: View) -> dict[str, Cells]:
@@ -102,6 +110,7 @@ class Group:
             rejected += np.array([np.count_nonzero(~verdict) for verdict in verdicts])
             accepted += int(np.count_nonzero(np.logical_and.reduce(verdicts)))
             drawn += _PROBE_ROWS
+        self.probed = self._statistics(drawn, accepted)
         if accepted < MIN_ACCEPTANCE * drawn:
             worst = int(rejected.argmax())
             raise ConfigError(
@@ -112,9 +121,12 @@ class Group:
 
     def statistics(self) -> GroupStatistics:
         """Draws so far."""
-        names = tuple(column.name for column in self.columns)
         with self._lock:
-            return GroupStatistics(names, tuple(map(str, self._constraints)), self._drawn, self._accepted)
+            return self._statistics(self._drawn, self._accepted)
+
+    def _statistics(self, drawn: int, accepted: int) -> GroupStatistics:
+        names = tuple(column.name for column in self.columns)
+        return GroupStatistics(names, tuple(map(str, self._constraints)), drawn, accepted)
 
     def _attempt(self, index: NDArray[np.int64], attempt: int, around: View) -> dict[str, Cells]:
         cells = dict(around)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from datetime import date, datetime
 from typing import Any
@@ -299,3 +300,14 @@ def test_given_times_bound_sampled_ones() -> None:
     since = pa.array([datetime(2024, 1, day) for day in (1, 9, 10)], pa.timestamp("ms"))
     drawn = sampler.sample(0, 3, {"since": since}).arrays["t"].to_pylist()
     assert all(time >= bound for time, bound in zip(drawn, since.to_pylist(), strict=True))
+
+
+def test_the_acceptance_is_told_from_the_probe_and_then_from_the_draws() -> None:
+    """Of two independent uniforms half are in order."""
+    sampler = SeedStageSampler([unit("a"), unit("b")], [limit("a", "lt", "b")], seed=1)
+    [before] = sampler.acceptance()
+    assert re.fullmatch(r"constraints a < b: 0\.\d+ of the drawn rows are accepted", before)
+    sampler.sample(0, 100_000, {})
+    [statistics] = sampler.statistics()
+    assert statistics.acceptance == pytest.approx(0.5, abs=0.01)
+    assert sampler.acceptance() == [str(statistics)] != [before]

@@ -74,6 +74,13 @@ def test_no_unbounded_loops(text: str) -> None:
         "{{ ('a' * 1000000)|replace('a', 'b' * 1000) }}",
         "{{ ('a' * 1000000).replace('a', 'b' * 1000) }}",
         "{% set a = 'x' * 1000000 %}{% set a = a + a %}{{ a }}",
+        "{% set a = 'x' %}" + "{% set a = a ~ a %}" * 60 + "{{ a }}",
+        "{% set a = 'x' %}" + "{% set a = a ~ a ~ '' %}" * 60 + "{{ a|length }}",
+        "{% set a = 'x' %}" + "{% set a %}{{ a }}{{ a }}{% endset %}" * 60 + "{{ a|length }}",
+        "{% macro f(a) %}{{ a }}{{ a }}{% endmacro %}{{ " + "f(" * 60 + "'x'" + ")" * 60 + " }}",
+        "{% set a = ['x'] %}" + "{% set a = [a, a] %}" * 60 + "{{ a|length }}",
+        "{% set a = ['x'] %}" + "{% set a = {1: a, 2: a} %}" * 60 + "{{ a|length }}",
+        "{% set a = 'x' * 1000000 %}{% for i in range(9999) %}{{ a }}{% endfor %}",
     ],
 )
 def test_no_text_beyond_the_limit_on_the_way(text: str) -> None:
