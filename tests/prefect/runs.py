@@ -33,15 +33,15 @@ def start(name: str, *, at: datetime | None = None, **parameters: Any) -> UUID:
         return api.create_flow_run_from_deployment(deployment.id, parameters=parameters, state=state).id
 
 
-def ended(run: UUID) -> FlowRun:
-    """The run, when it is over."""
+def ended(run: UUID, *, timeout: float = 180.0) -> FlowRun:
+    """The run, when it is over, if that is within `timeout` seconds."""
 
     def look() -> FlowRun | None:
         with client() as api:
             found = api.read_flow_run(run)
         return found if found.state is not None and found.state.is_final() else None
 
-    found: FlowRun = wait_for(look, what=f"the end of flow run {run}")
+    found: FlowRun = wait_for(look, timeout=timeout, what=f"the end of flow run {run}")
     return found
 
 
