@@ -1,0 +1,101 @@
+"""What a run shows while it goes on: snapshots, and lines in Prefect's logs about what it waits for."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from prefect import State
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
+
+from prefect_datagen import progress_to
+from prefect_datagen.blocks import ParquetRowGroupSink
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.flows.build import build_dataset
+from prefect_datagen.flows.progress import ProgressSnapshot
+from tests.flows.configs import feedback
+from tests.mock_server import MockServer
+
+pytestmark = pytest.mark.usefixtures("prefect_api")
+
+
+def build(config: Any, path: Path, rows: int, **run: Any) -> tuple[UUID, State[Any], list[ProgressSnapshot]]:
+    """Build; the flow run's id, its state, and the snapshots that were told."""
+    seen: list[ProgressSnapshot] = []
+    with progress_to(seen.append):
+        state: State[Any] = build_dataset(
+            config,
+            num_records=rows,
+            sink=ParquetRowGroupSink(path=path),
+            run=RunConfig.model_validate({"seed": 7, **run}),
+            return_state=True,
+        )
+    run_id = state.state_details.flow_run_id
+    assert run_id is not None
+    return run_id, state, seen
+
+
+def logged(run_id: UUID, *wanted: str) -> list[str]:
+    """Messages in Prefect's logs of this run, once they hold all that are wanted; the client sends them in its own time."""
+    of_run = LogFilter(flow_run_id=LogFilterFlowRunId(any_=[run_id]))
+    deadline = time.monotonic() + 60
+    while True:
+        with get_client(sync_client=True) as client:
+            lines = [line.message for line in client.read_logs(of_run, limit=200, offset=0)]
+        if all(any(want in line for line in lines) for want in wanted):
+            return lines
+        assert time.monotonic() < deadline, lines
+        time.sleep(0.1)
+
+
+def test_a_snapshot_is_frozen_and_adds_up(tmp_path: Path) -> None:
+    _, _, seen = build(feedback(), tmp_path / "d", 20, row_group_size=5)
+    last = seen[-1]
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        last.rows_done = 3  # type: ignore[misc]
+    assert (last.rows_done, last.rows_rejected, last.rows_filtered, last.rows_total) == (20, 0, 0, 20)
+    assert (last.row_groups_done, last.row_groups_total, last.cells_in_flight, last.fraction) == (4, 4, 0, 1.0)
+    assert [snapshot.rows_done for snapshot in seen] == sorted(snapshot.rows_done for snapshot in seen)
+
+
+def test_a_call_that_takes_long_and_a_run_that_stands_still_are_in_prefects_logs(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    """Each call with its age, model, column and row; the run with what is in flight, ready, deferred, and why."""
+    mock_server.become(latency_ms=1_500)
+    run_id, state, _ = build(
+        feedback(mock_server.url), tmp_path / "d", 10, slow_call_seconds=0.4, progress_interval=0.1
+    )
+    assert state.is_completed()
+    lines = logged(run_id, "waiting for 'writer'", "nothing finished for")
+    waiting = next(line for line in lines if line.startswith("waiting for 'writer' since "))
+    assert " s: column 'text', row " in waiting
+    still = next(line for line in lines if line.startswith("nothing finished for "))
+    assert "in flight 8, ready 2, deferred 0; writer: circuit closed, limit 8" in still
+
+
+def test_push_backs_and_the_limit_they_lead_to_are_shown(tmp_path: Path, mock_server: MockServer) -> None:
+    mock_server.become(max_in_flight=2, latency_ms=20)
+    config = feedback(mock_server.url)
+    config["model_configs"][0]["model"] = "narrow-progress"
+    _, state, seen = build(config, tmp_path / "d", 20, progress_interval=0.05)
+    assert state.is_completed()
+    refused = mock_server.stats().by_status["429"]
+    assert seen[-1].throttled == {"writer": refused}
+    assert f"writer limited to {seen[-1].limits['writer']} at a time after {refused} push-backs" in seen[-1].line()
+
+
+def test_a_circuit_that_is_not_closed_is_shown(tmp_path: Path, mock_server: MockServer) -> None:
+    mock_server.become(errors=["500"])
+    config = feedback(mock_server.url)
+    run = {"shutdown_error_window": 4, "retry_deadline_seconds": 2.0, "progress_interval": 0.05}
+    _, state, seen = build(config, tmp_path / "d", 30, **run)
+    assert state.is_failed()
+    assert {snapshot.circuits["writer"] for snapshot in seen} >= {"closed", "half-open", "open"}
+    assert "writer circuit open" in seen[-1].line()
+    assert "(stopping: stopped early: " in seen[-1].line()
