@@ -1,4 +1,5 @@
-"""Simple templates for a whole column at once, by Arrow's kernels: the same text as Jinja2's, thirty times as fast.
+"""Simple templates for a whole column at once, by Arrow's kernels: the same text as Jinja2's, at a
+twentieth of the CPU.
 
 Simple is text with `{{ name }}` of text and whole numbers, and `{% if name %}`, `{% if not name %}` of truth values. A
 template with anything else in it is rendered by Jinja2, and so are columns with nulls, which are `None` in a text.
