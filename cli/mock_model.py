@@ -50,6 +50,9 @@ def mock_model(
     batch_fault: Annotated[
         str | None, typer.Option(help="What the first request to create a batch gets: 500, or lost-reply.")
     ] = None,
+    tool_turns: Annotated[
+        int, typer.Option("--tool-turns", min=0, help="Answers of a conversation that ask for the tools it offers.")
+    ] = 0,
     log_requests: Annotated[
         bool, typer.Option("--log-requests", help="Keep the newest requests for GET /requests.")
     ] = False,
@@ -96,6 +99,7 @@ def mock_model(
         "batch_seconds": batch_seconds,
         "batch_ends": batch_ends or (),
         "batch_fault": batch_fault,
+        "tool_turns": tool_turns,
         "log_requests": log_requests,
     }
     try:

@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, Message
 from prefect_datagen.engine.errors import CellError, DatagenError, ErrorKind, ModelError
 from prefect_datagen.engine.node import Models
+from prefect_datagen.engine.tools import UNUSABLE, sendable
 
 Value = TypeVar("Value")
-UNUSABLE = "unusable answer"
 
 
 class InvalidAnswerError(DatagenError):
@@ -46,9 +46,15 @@ class Patience:
 
 
 async def converse(
-    models: Models, alias: str, request: ChatRequest, *, read: Callable[[str], Value], patience: Patience
+    models: Models,
+    alias: str,
+    request: ChatRequest,
+    *,
+    read: Callable[[str], Value],
+    patience: Patience,
+    tools: str | None = None,
 ) -> Exchange[Value]:
-    """Ask until `read` takes an answer.
+    """Ask until `read` takes an answer. `tools` is the alias of tools that the model may use on the way.
 
     Raises:
         CellError: no answer could be used; reason "invalid answer", or "unusable answer" where there was no content.
@@ -62,19 +68,19 @@ async def converse(
         asked = request
         for _ in range(patience.corrections + 1):
             try:
-                answer = await models.chat(alias, asked)
+                answer = await models.chat(alias, asked, tools=tools)
             except ModelError as error:
                 if error.kind is not ErrorKind.PERMANENT or error.reason != UNUSABLE:
                     raise
                 problem, last = error, error.answer or last
                 break
-            messages.append(_said(answer))
+            messages += [*(answer.turns or ()), _said(answer)]
             try:
                 return Exchange(read(answer.text), answer, messages)
             except InvalidAnswerError as error:
                 problem, last = error, answer.text
             messages.append({"role": "user", "content": _correction(problem, answer)})
-            asked = replace(request, messages=list(messages))
+            asked = replace(request, messages=sendable(messages))
     raise _lost(problem, last, patience) from problem
 
 

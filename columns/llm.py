@@ -63,17 +63,13 @@ class LLMColumnConfig(ColumnConfig):
     multi_modal_context: list[MultiModalContext] | None = Field(
         default=None, description="Columns with images, audio or video that are sent along."
     )
-    tool_alias: None = Field(default=None, exclude=True, description="Not supported: no column asks with tools.")
+    tool_alias: str | None = Field(
+        default=None, min_length=1, description="Alias of one of `tool_configs`: tools that the model may use."
+    )
     with_trace: TraceType = Field(default=TraceType.NONE, description="What `{name}__trace` holds, as JSON text.")
     extract_reasoning_content: bool = Field(
         default=False, description="Keep what the model reasoned in `{name}__reasoning_content`."
     )
-
-    @field_validator("tool_alias", mode="before")
-    @classmethod
-    def _no_tools(cls, value: Any) -> None:
-        if value is not None:
-            raise ValueError("tools of MCP servers are not supported; leave tool_configs and tool_alias out")
 
     def answer_form(self) -> AnswerForm:
         """What the column wants of an answer.
@@ -231,6 +227,7 @@ class ChatGenerator:
         self._has_media = bool(config.multi_modal_context)
         self._parameters = RequestParameters(model, column=config.name, seed=context.seed)
         self._patience = Patience(context.max_conversation_restarts, context.max_conversation_correction_steps)
+        self._tools = config.tool_alias
         self._trace = config.with_trace
         self._reasoning = config.extract_reasoning_content
 
@@ -247,7 +244,9 @@ class ChatGenerator:
             parameters=self._parameters.for_row(cell.row),
             response_schema=self._form.schema,
         )
-        exchange = await converse(cell.models, self._alias, request, read=self._form.read, patience=self._patience)
+        exchange = await converse(
+            cell.models, self._alias, request, read=self._form.read, patience=self._patience, tools=self._tools
+        )
         values: list[Any] = [exchange.value]
         if self._trace is not TraceType.NONE:
             messages = _traced(exchange)

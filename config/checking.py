@@ -5,11 +5,13 @@ No model is called and no row is read; seed data is opened only for its schema.
 
 from __future__ import annotations
 
+import importlib.util
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.base import ColumnConfig
+from prefect_datagen.columns.llm import LLMColumnConfig
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.sampling import check_together
 from prefect_datagen.columns.seed import SeedDatasetColumnConfig
@@ -59,6 +61,7 @@ def check(config: DatasetConfig, *, declared: set[str], aliases: set[str]) -> li
     problems += _stage_order(config)
     problems += _samplers(config, seed_columns, problems)
     problems += _models(config)
+    problems += _tools(config)
     problems += _processors(config, known)
     problems += _checks(config, known)
     if not problems:
@@ -101,6 +104,8 @@ def _duplicates(config: DatasetConfig) -> Iterator[Problem]:
     for field, names in (
         ("model_configs", [model.alias for model in config.model_configs]),
         ("model_providers", [provider.name for provider in config.model_providers]),
+        ("tool_configs", [tools.tool_alias for tools in config.tool_configs]),
+        ("mcp_providers", [provider.name for provider in config.mcp_providers]),
         ("processors", [processor.name for processor in config.processors]),
         ("checks", [each.name for each in config.checks]),
     ):
@@ -202,7 +207,7 @@ def _models(config: DatasetConfig) -> Iterator[Problem]:
             )
             yield Problem(("model_configs", index, "mode"), said)
     for index, provider in enumerate(config.model_providers):
-        if provider.provider_type == "openai" and not provider.endpoint:
+        if provider.provider_type in ("openai", "anthropic") and not provider.endpoint:
             yield Problem(("model_providers", index, "endpoint"), "is required: the base URL, such as http://host/v1")
         elif provider.endpoint and not provider.endpoint.startswith(("http://", "https://")):
             shown = provider.endpoint.rpartition("@")[2].partition("?")[0]  # what is before or after may be a secret
@@ -210,8 +215,33 @@ def _models(config: DatasetConfig) -> Iterator[Problem]:
             yield Problem(("model_providers", index, "endpoint"), message)
         if provider.provider_type not in PROVIDER_TYPES:
             hint = did_you_mean(provider.provider_type, PROVIDER_TYPES)
-            message = f"{provider.provider_type!r} is none of {', '.join(PROVIDER_TYPES)}{hint}"
-            yield Problem(("model_providers", index, "provider_type"), message)
+            if not hint and importlib.util.find_spec("litellm") is None:
+                hint = " (other types are served by litellm: pip install 'prefect-datagen[litellm]')"
+            if hint:  # what litellm itself does not know is told where its client is made: importing it takes seconds
+                message = f"{provider.provider_type!r} is none of {', '.join(PROVIDER_TYPES)}{hint}"
+                yield Problem(("model_providers", index, "provider_type"), message)
+
+
+def _tools(config: DatasetConfig) -> Iterator[Problem]:
+    """Tool aliases of columns, and the servers behind those that are used: an export of Data Designer names its servers
+    and does not hold them."""
+    aliases = {tools.tool_alias for tools in config.tool_configs}
+    used = set()
+    for index, column in enumerate(config.columns):
+        alias = column.tool_alias if isinstance(column, LLMColumnConfig) else None
+        used.add(alias)
+        if alias is not None and alias not in aliases:
+            hint = did_you_mean(alias, aliases) or f" (defined: {', '.join(sorted(aliases)) or 'none'})"
+            yield Problem(
+                ("columns", index, "tool_alias"), f"tool alias {alias!r} is not defined in tool_configs{hint}"
+            )
+    servers = {provider.name for provider in config.mcp_providers}
+    for index, tools in enumerate(config.tool_configs):
+        for at, name in enumerate(tools.providers):
+            if tools.tool_alias in used and name not in servers:
+                hint = did_you_mean(name, servers) or f" (defined: {', '.join(sorted(servers)) or 'none'})"
+                message = f"MCP server {name!r} is not defined in mcp_providers{hint}"
+                yield Problem(("tool_configs", index, "providers", at), message)
 
 
 def _processors(config: DatasetConfig, known: set[str]) -> Iterator[Problem]:

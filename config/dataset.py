@@ -37,6 +37,7 @@ from prefect_datagen.config.problems import Path as FieldPath
 from prefect_datagen.config.problems import Problem, from_validation_error, line_of
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.models.config import ModelConfig, ModelProvider
+from prefect_datagen.models.tool_config import AnyMCPProvider, ToolConfig
 from prefect_datagen.processors import Processor
 from prefect_datagen.seeds.config import SeedConfig
 from prefect_datagen.seeds.plugins import plugin_types
@@ -75,18 +76,12 @@ class DatasetConfig(Config):
     constraints: list[Constraint] = Field(default_factory=list, description="Inequalities that sampled rows satisfy.")
     processors: list[Processor] = Field(default_factory=list, description="What happens to rows around generation.")
     checks: list[AnyCheck] = Field(default_factory=list, description="Quality gates over the finished rows.")
-    tool_configs: list[Any] = Field(default_factory=list, exclude=True, description="Not supported: must be empty.")
+    tool_configs: list[ToolConfig] = Field(default_factory=list, description="Tools that columns may use, by alias.")
+    mcp_providers: list[AnyMCPProvider] = Field(default_factory=list, description="MCP servers by name.")
     profilers: list[Any] = Field(default_factory=list, exclude=True, description="Not supported: must be empty.")
     base_dir: str | None = Field(
         default=None, description="Folder that relative paths start from: that of the config file, by default."
     )
-
-    @field_validator("tool_configs")
-    @classmethod
-    def _no_tools(cls, value: list[Any]) -> list[Any]:
-        if value:
-            raise ValueError("tools of MCP servers are not supported; leave tool_configs and tool_alias out")
-        return value
 
     @field_validator("profilers")
     @classmethod
@@ -124,9 +119,9 @@ class DatasetConfig(Config):
                 _raise(problems, None, None)
             return source
         text, file, data, base_dir = _read(source)
+        data = unwrap(data)
         for path, value in (overrides or {}).items():
             _override(data, path, value)
-        data = unwrap(data)
         config, problems = parse(data, base_dir=base_dir)
         if config is None:
             _raise(problems, text, file)
@@ -199,6 +194,8 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
         first = model.all_endpoints()[0]
         described |= {"provider": first.provider, "model": first.model}
         parts[f"model {model.alias}"] = _digest(described)
+    for tools in config.tool_configs:
+        parts[f"tools {tools.tool_alias}"] = _digest(tools.model_dump(mode="json", exclude={"timeout_sec"}))
     for processor in config.processors:
         parts[f"processor {processor.name}"] = _digest(processor.model_dump(mode="json"), *processor.source_code())
     gates = [gate for gate in config.checks if gate.on_fail is OnFail.REJECT_ROW]

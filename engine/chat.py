@@ -31,6 +31,7 @@ class ChatRequest:
     parameters: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, max_tokens, extra_body merged in
     response_schema: dict[str, Any] | None = None  # JSON schema for native structured output
     tools: list[dict[str, Any]] | None = None
+    tool_choice: str | None = None
 
     def body(self) -> dict[str, Any]:
         """The request body of `POST /chat/completions`."""
@@ -42,12 +43,18 @@ class ChatRequest:
             }
         if self.tools:
             body["tools"] = self.tools
+        if self.tool_choice is not None:
+            body["tool_choice"] = self.tool_choice
         return body
 
 
 @dataclass(frozen=True, slots=True)
 class ChatAnswer:
-    """A usable answer: `text` is never empty unless there are `tool_calls`. Tokens are as the endpoint counted them."""
+    """A usable answer: `text` is never empty unless there are `tool_calls`. Tokens are as the endpoint counted them.
+
+    `thinking_blocks` are what an endpoint wants to see again, as it gave it, when the model goes on after tool calls.
+    `turns` are the messages between the request and this answer, where tools were used: see `engine/tools.py`.
+    """
 
     text: str
     input_tokens: int = 0
@@ -55,6 +62,8 @@ class ChatAnswer:
     finish_reason: str | None = None
     reasoning: str | None = None
     tool_calls: list[dict[str, Any]] | None = None
+    thinking_blocks: list[dict[str, Any]] | None = None
+    turns: list[Message] | None = None
 
     def pack(self) -> bytes:
         """The answer as JSON."""

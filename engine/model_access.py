@@ -45,6 +45,7 @@ from prefect_datagen.engine.limits import RateBudget, SharedLimiter
 from prefect_datagen.engine.node import RowKey
 from prefect_datagen.engine.outcomes import ModelUsage
 from prefect_datagen.engine.shares import Share
+from prefect_datagen.engine.tools import Toolbox, answer_with_tools
 
 
 class AnswerJournal(Protocol):
@@ -424,10 +425,34 @@ class CellModels:
         self.record = CallRecord()
         self.cut_short = False
 
-    async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
-        """One call, or the answer that an earlier one paid for."""
+    async def chat(self, alias: str, request: ChatRequest, *, tools: str | None = None) -> ChatAnswer:
+        """One call, or the answer that an earlier one paid for. With `tools`, a whole conversation that uses them."""
         port = self._access.port(alias)
+        if tools is not None and self._access.toolboxes is not None:
+            return await self._chat_with_tools(port, request, self._access.toolboxes[tools])
         return await self._ask(port, request, ChatAnswer, _send_chat)
+
+    async def _chat_with_tools(self, port: ModelPort, request: ChatRequest, toolbox: Toolbox) -> ChatAnswer:
+        """The final answer stands in the journal once, with the turns before it, under what the conversation began with:
+        a resume runs no tool again. Answers that ask for tools stand there, too, each under its own request: after a kill
+        in the middle, tools run again, and only what comes after one that gives another result is paid for again.
+        """
+        began = {**request.body(), "tools": toolbox.definitions, "max_turns": toolbox.max_turns}
+        key = self._key(port, {"conversation": began})
+        known = self._recall(key, self._counters(port))
+        if known is not None:
+            return ChatAnswer.unpack(known)
+
+        async def ask(asked: ChatRequest) -> ChatAnswer:
+            return await self._ask(port, asked, ChatAnswer, _send_chat, keep=lambda answer: bool(answer.tool_calls))
+
+        try:
+            answer = await answer_with_tools(ask, request, toolbox)
+        except BaseException:
+            self._asked.give_back(key)
+            raise
+        self._access.journal.put(key, answer.pack())
+        return answer
 
     async def embed(self, alias: str, request: EmbeddingRequest) -> list[list[float]]:
         """The same for vectors."""
@@ -439,16 +464,20 @@ class CellModels:
         answer = await self._ask(self._access.port(alias), request, ImageAnswer, _send_image)
         return answer.image
 
-    async def _ask(self, port: ModelPort, request: Request, kind: type[Answer], send: Send[Request, Answer]) -> Answer:
-        """The steps of a call, whatever is asked for: see the module's docstring."""
-        first = port.endpoints[0].spec
-        asked = f"{first.client.endpoint}\x1f{first.sent_along}"
-        key = self._asked.take(journal_key(asked, self._column, self._row, request.body()))
-        counters = (port.usage, self._usage.setdefault(port.spec.alias, UsageCounter()))
-        known = self._access.journal.get(key)
+    async def _ask(
+        self,
+        port: ModelPort,
+        request: Request,
+        kind: type[Answer],
+        send: Send[Request, Answer],
+        *,
+        keep: Callable[[Answer], bool] = lambda answer: True,
+    ) -> Answer:
+        """The steps of a call, whatever is asked for: see the module's docstring. `keep` says what goes to the journal."""
+        key = self._key(port, request.body())
+        counters = self._counters(port)
+        known = self._recall(key, counters)
         if known is not None:
-            for counter in counters:
-                counter.replayed += 1
             return kind.unpack(known)
         if port.batches is not None:
             send = _named(send, port.batches.named(key))
@@ -459,10 +488,28 @@ class CellModels:
             raise
         finally:
             self._access.usage_changed = True
-        self._access.journal.put(key, answer.pack())
+        if keep(answer):
+            self._access.journal.put(key, answer.pack())
         if port.batches is not None:
             port.batches.settle(key)  # in the transaction that stores the answer
         return answer
+
+    def _key(self, port: ModelPort, body: Mapping[str, Any]) -> bytes:
+        """The key of an answer that is asked for now; to be given back where none comes."""
+        first = port.endpoints[0].spec
+        asked = f"{first.client.endpoint}\x1f{first.sent_along}"
+        return self._asked.take(journal_key(asked, self._column, self._row, body))
+
+    def _counters(self, port: ModelPort) -> tuple[UsageCounter, ...]:
+        return port.usage, self._usage.setdefault(port.spec.alias, UsageCounter())
+
+    def _recall(self, key: bytes, counters: tuple[UsageCounter, ...]) -> bytes | None:
+        """An answer that was paid for already."""
+        known = self._access.journal.get(key)
+        if known is not None:
+            for counter in counters:
+                counter.replayed += 1
+        return known
 
     async def _send(
         self, port: ModelPort, request: Request, send: Send[Request, Answer], counters: tuple[UsageCounter, ...]
@@ -580,7 +627,10 @@ def _not_served(port: ModelPort, endpoint: EndpointSpec, what: str) -> ModelErro
 
 
 class ModelAccess:
-    """All ports of a run. The driver sets `wake` (a call waits for a slot) and `budget_exceeded`."""
+    """All ports of a run. The driver sets `wake` (a call waits for a slot) and `budget_exceeded`.
+
+    `toolboxes` are by tool alias; with None, columns that would use tools ask without them (estimates do).
+    """
 
     def __init__(
         self,
@@ -588,11 +638,13 @@ class ModelAccess:
         *,
         journal: AnswerJournal,
         budget: RunBudget,
+        toolboxes: Mapping[str, Toolbox] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.ports = dict(ports)
         self.journal = journal
         self.budget = budget
+        self.toolboxes = toolboxes
         self.clock = clock
         self.wake: Callable[[], None] = lambda: None
         self.budget_exceeded: Callable[[EarlyShutdownError], None] = lambda error: None

@@ -101,8 +101,8 @@ class RowKeys(Sequence[RowKey]):
 class Models(Protocol):
     """Model access for generators: limits, journal, retries' accounting and budgets are applied behind it."""
 
-    async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
-        """One model call for the current cell.
+    async def chat(self, alias: str, request: ChatRequest, *, tools: str | None = None) -> ChatAnswer:
+        """One model call for the current cell; with the alias of `tools`, as many as the model needs for its answer.
 
         Raises:
             ModelError: classified by the client. Let it pass: the driver retries or rejects.

@@ -95,6 +95,27 @@ def answer_chat(body: Mapping[str, Any], *, digest: bytes) -> MadeUpAnswer:
     return MadeUpAnswer(text, estimate_tokens(prompt), estimate_tokens(text), finish_reason)
 
 
+def tool_calls(body: Mapping[str, Any], *, digest: bytes, count: int) -> list[dict[str, Any]]:
+    """Calls of tools that the request offers, in turns, with arguments made up for their schemas.
+
+    Raises:
+        SchemaError: nothing can be made up for a tool's schema.
+    """
+    seed = int.from_bytes(digest[:8], "little")
+    calls = []
+    for at in range(count):
+        function = body["tools"][(seed + at) % len(body["tools"])]["function"]
+        arguments = json_instance(function.get("parameters") or {"type": "object"}, seed=seed + at)
+        calls.append(
+            {
+                "id": f"call_{digest.hex()[:16]}_{at}",
+                "type": "function",
+                "function": {"name": function["name"], "arguments": orjson.dumps(arguments).decode()},
+            }
+        )
+    return calls
+
+
 def unfit_json(body: Mapping[str, Any], *, digest: bytes) -> str:
     """An answer that does not fit the schema asked for: half of them do not parse, half have the wrong type."""
     if digest[0] % 2:

@@ -8,8 +8,9 @@ from pydantic import SecretStr
 
 from prefect_datagen.engine.chat import ChatClient
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.models.config import MASK, ModelConfig, ModelProvider, names_secret, names_variable
+from prefect_datagen.models.config import PROVIDER_TYPES, ModelConfig, ModelProvider, names_secret
 from prefect_datagen.models.offline import OfflineClient
+from prefect_datagen.models.secrets import resolve_secret
 
 OFFLINE_PROVIDER = ModelProvider(name="offline", provider_type="offline")
 """What the provider name `offline` means where no provider of that name is configured."""
@@ -26,7 +27,7 @@ def resolve_api_key(provider: ModelProvider, environ: Mapping[str, str]) -> Secr
     """
     if provider.api_key is None or not provider.api_key.strip():
         return None
-    return _resolve(provider.api_key, f"provider {provider.name!r}: api_key", environ)
+    return resolve_secret(provider.api_key, f"provider {provider.name!r}: api_key", environ)
 
 
 def make_client(
@@ -44,31 +45,42 @@ def make_client(
     """
     if provider.provider_type == "offline":
         return OfflineClient()
-    if provider.provider_type != "openai":
-        raise ConfigError(
-            f"provider {provider.name!r}: provider_type {provider.provider_type!r} is not supported; "
-            "`openai` serves every OpenAI-compatible endpoint, `offline` needs none"
-        )
-    # aiohttp takes a quarter of a second to import, which a build with the offline model need not spend.
-    from prefect_datagen.models.openai import OpenAIClient
-
+    where = f"provider {provider.name!r}"
     headers = {}
     for name, value in (provider.extra_headers or {}).items():
         headers[name] = value
         if names_secret(name):
-            where = f"provider {provider.name!r}: extra_headers.{name}"
-            headers[name] = _resolve(value, where, environ or {}).get_secret_value()
+            headers[name] = resolve_secret(value, f"{where}: extra_headers.{name}", environ or {}).get_secret_value()
     try:
-        return OpenAIClient(
-            provider.endpoint,
+        return _make(provider, api_key, headers)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _make(provider: ModelProvider, api_key: SecretStr | None, headers: dict[str, str]) -> ChatClient:
+    # Imported here: aiohttp takes a quarter of a second, which a build with the offline model need not spend.
+    if provider.provider_type not in PROVIDER_TYPES:
+        from prefect_datagen.models.litellm_client import LiteLLMClient
+
+        return LiteLLMClient(
+            provider.provider_type,
+            endpoint=provider.endpoint,
             api_key=api_key,
             extra_headers=headers,
             extra_body=provider.extra_body,
-            connect_timeout=provider.connect_timeout,
-            read_timeout=provider.read_timeout,
         )
-    except ConfigError as error:
-        raise ConfigError(f"provider {provider.name!r}: {error}") from error
+    from prefect_datagen.models.anthropic import AnthropicClient
+    from prefect_datagen.models.openai import OpenAIClient
+
+    make = AnthropicClient if provider.provider_type == "anthropic" else OpenAIClient
+    return make(
+        provider.endpoint,
+        api_key=api_key,
+        extra_headers=headers,
+        extra_body=provider.extra_body,
+        connect_timeout=provider.connect_timeout,
+        read_timeout=provider.read_timeout,
+    )
 
 
 def make_clients(
@@ -103,21 +115,3 @@ def make_clients(
     if problems:
         raise ConfigError("; ".join(problems), problems=problems)
     return clients
-
-
-def _resolve(text: str, where: str, environ: Mapping[str, str]) -> SecretStr:
-    """A secret from the variable that `text` names, or `text` itself. No message shows it."""
-    if text in environ:
-        secret = environ[text].strip()
-        if not secret:
-            raise ConfigError(f"{where}: the environment variable {text} is empty")
-        return SecretStr(secret)
-    if names_variable(text):
-        raise ConfigError(f"{where}: the environment variable {text} is not set")
-    if text == MASK:
-        raise ConfigError(f"{where} was masked when this config was written: name an environment variable there")
-    if "{{" in text:
-        raise ConfigError(
-            f"{where}: {text!r} refers to a block; such references are resolved by Prefect in deployments"
-        )
-    return SecretStr(text.strip())

@@ -2,7 +2,7 @@
 
     200 with a message                          ChatAnswer
     200 without one                             permanent, "unusable answer", `answer` holds what came
-    429; 503 with a Retry-After                 throttled, `retry_after` in seconds where it was told
+    429; 529; 503 with a Retry-After            throttled, `retry_after` in seconds where it was told
     408, 409, 425, other 5xx                    retryable
     3xx, other 4xx                              permanent
 
@@ -26,6 +26,7 @@ from prefect_datagen.models.answers import content_text
 
 UNUSABLE = "unusable answer"
 _RETRYABLE = frozenset({408, 409, 425})
+_PUSH_BACKS = frozenset({429, 529})  # 529: overloaded, as Anthropic says it
 _MESSAGE_CHARACTERS = 300
 _ANSWER_CHARACTERS = 4000
 _NOT_JSON = object()
@@ -90,6 +91,16 @@ def read_object(reply: Reply, *, redact: Callable[[str], str]) -> dict[str, Any]
     if code is not None:
         raise _http_error(reply, status=code, redact=redact)
     raise unusable(reply, "the answer is no object with an id", redact=redact)
+
+
+def list_of_models(reply: Reply, *, redact: Callable[[str], str]) -> frozenset[str]:
+    """Names of the models in the reply to `GET /models`.
+
+    Raises:
+        ModelError: it holds none.
+    """
+    payload = read_payload(reply, "data", redact=redact)
+    return frozenset(str(each["id"]) for each in payload["data"] if isinstance(each, dict) and "id" in each)
 
 
 def token_counts(payload: Mapping[str, Any]) -> tuple[int, int]:
@@ -163,20 +174,24 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
 
 
 def _http_error(reply: Reply, *, status: int, redact: Callable[[str], str]) -> ModelError:
-    retry_after = retry_after_seconds(reply.headers) if status in {429, 503} else None
-    if status == 429 or (status == 503 and retry_after is not None):
+    return status_error(reply.endpoint, status, redact(_said(reply)), headers=reply.headers)
+
+
+def status_error(endpoint: str, status: int, said: str, *, headers: Mapping[str, str]) -> ModelError:
+    """The error for an HTTP status; `said` are the endpoint's words, without secrets."""
+    retry_after = retry_after_seconds(headers) if status in {*_PUSH_BACKS, 503} else None
+    if status in _PUSH_BACKS or (status == 503 and retry_after is not None):
         kind = ErrorKind.THROTTLED
     elif status >= 500 or status in _RETRYABLE:
         kind = ErrorKind.RETRYABLE
     else:
         kind = ErrorKind.PERMANENT
-    said = _trimmed(redact(_said(reply)), _MESSAGE_CHARACTERS)
     return ModelError(
-        f"{status} from {reply.endpoint}: {said or 'no message'}",
+        f"{status} from {endpoint}: {_trimmed(said, _MESSAGE_CHARACTERS) or 'no message'}",
         kind=kind,
         reason=str(status),
         status=status,
-        endpoint=reply.endpoint,
+        endpoint=endpoint,
         retry_after=retry_after,
     )
 

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_serializer, field_validator, model_validator
 
-PROVIDER_TYPES = ("openai", "offline")
-"""What a provider can be: `openai` serves every OpenAI-compatible endpoint, `offline` needs none."""
+PROVIDER_TYPES = ("openai", "anthropic", "offline")
+"""What a provider can be without more: `openai` serves every OpenAI-compatible endpoint, `offline` needs none. Any other
+type is one of litellm's (`models/litellm_client.py`)."""
 
 MASK = "**********"
 """Stands for a secret wherever a config is written."""
@@ -33,16 +34,18 @@ def names_secret(name: str) -> bool:
     return _SECRET_NAME.search(name) is not None
 
 
-def _masked(text: str) -> str:
-    """Names of variables and references to blocks say where a secret is; anything else may be one."""
+def masked(text: str) -> str:
+    """What stands for a secret in writing: names of variables and references to blocks say where it is, and may stand."""
     return text if names_variable(text) or "{{" in text else MASK
 
 
-class _Config(BaseModel):
+class Strict(BaseModel):
+    """Base of all configs here: frozen, unknown fields refused."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
 
-class UniformDistributionParams(_Config):
+class UniformDistributionParams(Strict):
     """Bounds of a uniform distribution."""
 
     low: float
@@ -55,14 +58,14 @@ class UniformDistributionParams(_Config):
         return self
 
 
-class UniformDistribution(_Config):
+class UniformDistribution(Strict):
     """A parameter drawn anew for each row, evenly between two bounds."""
 
     distribution_type: Literal["uniform"] = "uniform"
     params: UniformDistributionParams
 
 
-class ManualDistributionParams(_Config):
+class ManualDistributionParams(Strict):
     """Values and their unnormalised weights."""
 
     values: list[float] = Field(min_length=1)
@@ -79,7 +82,7 @@ class ManualDistributionParams(_Config):
         return self
 
 
-class ManualDistribution(_Config):
+class ManualDistribution(Strict):
     """A parameter drawn anew for each row from a list of values."""
 
     distribution_type: Literal["manual"] = "manual"
@@ -89,7 +92,7 @@ class ManualDistribution(_Config):
 Distribution = Annotated[UniformDistribution | ManualDistribution, Field(discriminator="distribution_type")]
 
 
-class _InferenceParameters(_Config):
+class _InferenceParameters(Strict):
     max_parallel_requests: int = Field(
         default=4, ge=1, description="Ceiling of requests in flight for this alias in one process."
     )
@@ -152,7 +155,7 @@ InferenceParameters = Annotated[
 ]
 
 
-class Price(_Config):
+class Price(Strict):
     """What a model costs, per million tokens, in one currency of your choice."""
 
     input: float = Field(default=0.0, ge=0)
@@ -166,7 +169,7 @@ class Mode(StrEnum):
     BATCH = "batch"  # many requests in one file, answered within hours, at a lower price
 
 
-class BatchParameters(_Config):
+class BatchParameters(Strict):
     """When batches go out, how often they are asked for, and what they cost. The limits are those of OpenAI's Batch API."""
 
     max_requests: int = Field(default=50_000, ge=1, le=50_000, description="Most requests of one batch.")
@@ -193,7 +196,7 @@ class BatchParameters(_Config):
         return self.price or Price(input=live.input * share, output=live.output * share)
 
 
-class EndpointConfig(_Config):
+class EndpointConfig(Strict):
     """One of several endpoints that serve a model."""
 
     provider: str = Field(min_length=1, description="Name of one of `model_providers`, or `offline`.")
@@ -213,7 +216,7 @@ class ModelEndpoint:
     price: Price
 
 
-class SharedLimits(_Config):
+class SharedLimits(Strict):
     """Limits of a model over all runs, processes and machines together, kept by Prefect's server.
 
     They are one Prefect global concurrency limit, `datagen-model-NAME`; every process holds a share of its slots while
@@ -250,7 +253,7 @@ RATE_PARTS = 100
 """Slots of a shared limit that limits rates only."""
 
 
-class ModelConfig(_Config):
+class ModelConfig(Strict):
     """A model that columns name by its alias."""
 
     alias: str = Field(min_length=1)
@@ -318,12 +321,15 @@ class ModelConfig(_Config):
         return value
 
 
-class ModelProvider(_Config):
+class ModelProvider(Strict):
     """An endpoint. A key that stands here literally works, and is masked wherever the config is written or shown."""
 
     name: str = Field(min_length=1)
     endpoint: str = Field(default="", description="Base URL, such as http://127.0.0.1:8000/v1.")
-    provider_type: str = Field(default="openai", description="`openai` (any OpenAI-compatible endpoint) or `offline`.")
+    provider_type: str = Field(
+        default="openai",
+        description="`openai` (any OpenAI-compatible endpoint), `anthropic`, `offline`, or one of litellm's.",
+    )
     api_key: str | None = Field(
         default=None,
         repr=False,
@@ -345,10 +351,10 @@ class ModelProvider(_Config):
 
     @field_serializer("api_key")
     def _mask_key(self, value: str | None) -> str | None:
-        return None if value is None else _masked(value)
+        return None if value is None else masked(value)
 
     @field_serializer("extra_headers")
     def _mask_headers(self, value: dict[str, str] | None) -> dict[str, str] | None:
         if value is None:
             return None
-        return {name: _masked(text) if names_secret(name) else text for name, text in value.items()}
+        return {name: masked(text) if names_secret(name) else text for name, text in value.items()}

@@ -103,6 +103,13 @@ class MockBehaviour(_Options):
     reasoning: Literal["reasoning_content", "reasoning"] | None = Field(
         default=None, description="Field of the message that carries a line of reasoning."
     )
+    tool_turns: int = Field(
+        default=0,
+        ge=0,
+        description="Turns of a conversation in which tools are asked for, where a request offers some.",
+    )
+    calls_per_turn: int = Field(default=1, ge=1, le=20, description="Tool calls in each of these turns.")
+    ignore_tool_choice: bool = Field(default=False, description="Ask for tools where `tool_choice` is `none`, too.")
     canned: tuple[CannedAnswer, ...] = Field(default=(), description="Answers given word for word; the first match.")
     log_requests: bool = Field(default=False, description="Keep requests in order of arrival for `GET /requests`.")
     log_limit: int = Field(default=100_000, ge=1, description="Newest requests that the log keeps.")

@@ -89,7 +89,7 @@ def send_fault(
         return None
     if code.isdigit():
         status = int(code)
-        headers = retry_headers(behaviour) if status in {429, 503} else None
+        headers = retry_headers(behaviour) if status in {429, 503, 529} else None
         exchange.respond(status, error_body(status, f"status {code} as the mock model was told"), headers=headers)
         return status
     if code == "html":
@@ -102,8 +102,11 @@ def send_fault(
 
 
 def _send_broken_answer(exchange: Exchange, code: str, answer: dict[str, Any]) -> None:
+    held_in = next(name for name in ("data", "content", "choices") if name in answer)
     if code == "no-choices":
-        exchange.respond(200, orjson.dumps({**answer, "data" if "data" in answer else "choices": []}))
+        exchange.respond(200, orjson.dumps({**answer, held_in: []}))
+    elif code == "empty" and held_in == "content":
+        exchange.respond(200, orjson.dumps({**answer, "content": [{"type": "text", "text": ""}]}))
     elif code == "empty":
         message = {"role": "assistant", "content": ""}
         choices = [{**choice, "message": message} for choice in answer.get("choices", ())]

@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from prefect_datagen.models import answers
+from prefect_datagen.models import answers, mock_anthropic
 from prefect_datagen.models.json_instance import SchemaError
 from prefect_datagen.models.mock_batches import BatchLine, MockBatches
 from prefect_datagen.models.mock_behaviour import CannedAnswer, MockBehaviour
@@ -26,6 +26,7 @@ from prefect_datagen.models.mock_stats import Recorder
 from prefect_datagen.models.prose import LABEL
 
 _MODELS = ("offline", "mock")
+_ANTHROPIC = "/v1/messages"
 
 
 class _Call:
@@ -56,6 +57,7 @@ class MockModel:
             "/v1/chat/completions": self._chat,
             "/v1/embeddings": self._embeddings,
             "/v1/images/generations": self._images,
+            _ANTHROPIC: self._message,
         }
         self._batches = MockBatches(self._serve_line)
         self._apply(behaviour)
@@ -131,6 +133,8 @@ class MockModel:
         try:
             body = orjson.loads(exchange.body)
             _check_body(exchange.path, body)
+            if exchange.path == _ANTHROPIC and b"anthropic-version" not in exchange.headers:
+                raise ValueError("anthropic-version: header is required")
         except ValueError as error:
             self._recorder.arrive(answers.request_digest({"unreadable": exchange.body.decode("latin-1")}))
             self._recorder.sent(400)
@@ -166,7 +170,8 @@ class MockModel:
         """Refuse at once what is not served at all: a wrong key, or more in flight than allowed."""
         limit = self._behaviour.max_in_flight
         if not self._has_key(call.exchange):
-            given = call.exchange.headers.get(b"authorization", b"").partition(b" ")[2]
+            headers = call.exchange.headers
+            given = headers.get(b"authorization", b"").partition(b" ")[2] or headers.get(b"x-api-key", b"")
             # Real endpoints echo the key, too: a client must not pass that on.
             message = f"Incorrect API key provided: {given.decode('latin-1')}"
             call.exchange.respond(401, error_body(401, message))
@@ -181,10 +186,11 @@ class MockModel:
 
     def _has_key(self, exchange: Exchange) -> bool:
         key = self._behaviour.require_key
-        scheme, _, given = exchange.headers.get(b"authorization", b"").partition(b" ")
-        return key is None or (
-            scheme.lower() == b"bearer" and hmac.compare_digest(given, key.get_secret_value().encode())
-        )
+        if key is None:
+            return True
+        scheme, _, bearer = exchange.headers.get(b"authorization", b"").partition(b" ")
+        given = bearer if scheme.lower() == b"bearer" else exchange.headers.get(b"x-api-key", b"")
+        return hmac.compare_digest(given, key.get_secret_value().encode())
 
     def _serve(self, call: _Call) -> None:
         delay = self._plan.delay(digest=call.digest, attempt=call.attempt, number=call.number)
@@ -267,9 +273,9 @@ class MockModel:
 
     def _count_answer(self, call: _Call, usage: dict[str, int]) -> None:
         call.recorder.sent(200)
-        call.recorder.answered(
-            call.digest, input_tokens=usage["prompt_tokens"], output_tokens=usage["completion_tokens"]
-        )
+        given = usage["prompt_tokens"] if "prompt_tokens" in usage else usage["input_tokens"]
+        made = usage["completion_tokens"] if "completion_tokens" in usage else usage["output_tokens"]
+        call.recorder.answered(call.digest, input_tokens=given, output_tokens=made)
         self._log_finish(call, "200")
 
     def _log_finish(self, call: _Call, outcome: str) -> None:
@@ -278,23 +284,40 @@ class MockModel:
 
     def _log(self, call: _Call) -> dict[str, Any]:
         headers = call.exchange.headers.items()
+        key_header = b"x-api-key" if call.exchange.path == _ANTHROPIC else b"authorization"
         return call.recorder.log_arrival(
             connection=call.exchange.connection_number,
             path=call.exchange.path,
             model=str(call.body.get("model", "")),
             prompt=call.prompt,
             attempt=call.attempt,
-            headers={
-                name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name != b"authorization"
-            },
+            headers={name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name != key_header},
             body=call.body,
         )
 
     # Answers
 
+    def _message(self, call: _Call) -> dict[str, Any]:
+        chat = mock_anthropic.chat_body(call.body)
+        return mock_anthropic.message(call.body, self._completion_of(call, chat))
+
     def _chat(self, call: _Call) -> dict[str, Any]:
-        made = answers.answer_chat(call.body, digest=call.digest)
-        message: dict[str, Any] = {"role": "assistant", "content": made.text}
+        return self._completion_of(call, call.body)
+
+    def _wants_tools(self, body: dict[str, Any]) -> bool:
+        """Whether the conversation has not had its turns with tools yet."""
+        if not body.get("tools") or (body.get("tool_choice") == "none" and not self._behaviour.ignore_tool_choice):
+            return False
+        return sum(bool(message.get("tool_calls")) for message in body["messages"]) < self._behaviour.tool_turns
+
+    def _completion_of(self, call: _Call, body: dict[str, Any]) -> dict[str, Any]:
+        if self._wants_tools(body):
+            calls = answers.tool_calls(body, digest=call.digest, count=self._behaviour.calls_per_turn)
+            message: dict[str, Any] = {"role": "assistant", "content": None, "tool_calls": calls}
+            usage = _usage(answers.estimate_tokens(call.prompt), answers.estimate_tokens(orjson.dumps(calls).decode()))
+            return _completion(call, message=message, finish_reason="tool_calls", usage=usage)
+        made = answers.answer_chat(body, digest=call.digest)
+        message = {"role": "assistant", "content": made.text}
         if self._behaviour.reasoning is not None:
             message[self._behaviour.reasoning] = f"{LABEL} Thinking about {call.digest[:3].hex()}."
         usage = _usage(made.input_tokens, made.output_tokens)
@@ -353,6 +376,26 @@ def _prompt(body: dict[str, Any]) -> str:
     return "\n".join(_texts(body.get("input", body.get("prompt", ""))))
 
 
+def _check_tool_results(messages: list[dict[str, Any]]) -> None:
+    """Every call of a tool has its result, right after the message that asked for it; as real endpoints want it.
+
+    Raises:
+        ValueError: one has none, or a result belongs to no call.
+    """
+    waiting: set[Any] = set()
+    for message in messages:
+        if message.get("role") == "tool":
+            if message.get("tool_call_id") not in waiting:
+                raise ValueError(f"tool_call_id {message.get('tool_call_id')!r} belongs to no tool call before it")
+            waiting.remove(message["tool_call_id"])
+            continue
+        if waiting:
+            raise ValueError(f"tool calls without a result: {sorted(map(str, waiting))}")
+        waiting = {call.get("id") for call in message.get("tool_calls") or ()}
+    if waiting:
+        raise ValueError(f"tool calls without a result: {sorted(map(str, waiting))}")
+
+
 def _check_body(path: str, body: Any) -> None:
     """Refuse what no answer can be made for.
 
@@ -367,6 +410,9 @@ def _check_body(path: str, body: Any) -> None:
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages or not all(isinstance(one, dict) for one in messages):
             raise ValueError("`messages` is not a list of at least one message")
+        _check_tool_results(messages)
+    elif path == _ANTHROPIC:
+        _check_tool_results(mock_anthropic.chat_body(body)["messages"])
     elif path == "/v1/embeddings":
         if not isinstance(body.get("input"), (str, list)):
             raise ValueError("`input` is neither text nor a list of texts")

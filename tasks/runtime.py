@@ -42,7 +42,7 @@ from prefect_datagen.processors import Stage
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
-from prefect_datagen.tasks.endpoints import clients_of, providers_of
+from prefect_datagen.tasks.endpoints import clients_of, open_tools, providers_of, tools_in_use
 from prefect_datagen.tasks.run_limits import RunLimits
 from prefect_datagen.tasks.ticket import RunTicket
 
@@ -76,6 +76,7 @@ class Runtime:
             seed=ticket.seed,
             artifact_dir=None if folder is None else folder / layout.ARTIFACTS,
         )
+        self._tools = loop_thread.run(open_tools(ticket.config, tools_in_use(ticket.config, ticket.endpoints)))
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
         self.journal = open_journal(ticket, store)
         self._spent_beside = self._beside_ledger(store.metadata())
@@ -101,7 +102,8 @@ class Runtime:
             error_rate=None if run.disable_early_shutdown else run.shutdown_error_rate,
             retry_deadline=run.retry_deadline_seconds,
         )
-        access = ModelAccess(ports, journal=self.journal, budget=RunBudget(run.max_total_tokens, run.max_cost))
+        budget = RunBudget(run.max_total_tokens, run.max_cost)
+        access = ModelAccess(ports, journal=self.journal, budget=budget, toolboxes=self._tools.toolboxes)
         settings = DriverSettings(
             retry=RetryPolicy(run.max_retries, run.salvage_rounds),
             shutdown_grace=run.shutdown_grace_seconds,
@@ -243,6 +245,7 @@ class Runtime:
     async def _close_clients(self) -> None:
         for client in self._clients.values():
             await client.aclose()
+        await self._tools.aclose()
 
 
 def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -20,6 +22,13 @@ def run_settings_table() -> str:
 
 def test_the_page_of_run_settings_is_current() -> None:
     assert run_settings_table() in (DOCS / "running.md").read_text()
+
+
+def test_the_example_of_tools_is_a_config() -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "tools.md").read_text(), re.DOTALL)
+    asked = "model_configs: [{alias: writer, model: m}]\n"
+    config = DatasetConfig.load(asked + example.replace("{{ question }}", "why?"))
+    assert {provider.name for provider in config.mcp_providers} == {"docs", "web"}
 
 
 def test_the_architecture_page_names_every_room() -> None:

@@ -77,6 +77,6 @@ def test_a_port_that_is_taken_is_told_and_ends_with_2() -> None:
 def test_help_names_every_fault_and_every_option_of_the_behaviour() -> None:
     shown = " ".join(re.sub("[│]", " ", run("--help").stdout).split())
     assert all(fault in shown for fault in FAULTS)
-    only_by_control = {"canned", "errors", "hold", "log_limit", "reasoning"}
+    only_by_control = {"calls_per_turn", "canned", "errors", "hold", "ignore_tool_choice", "log_limit", "reasoning"}
     options = MockBehaviour.model_fields.keys() - only_by_control
     assert [name for name in sorted(options) if f"--{name.replace('_', '-')}"[:20] not in shown] == []

@@ -38,7 +38,7 @@ class FakeModels:
         self.embedding_requests: list[EmbeddingRequest] = []
         self.image_requests: list[ImageRequest] = []
 
-    async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
+    async def chat(self, alias: str, request: ChatRequest, *, tools: str | None = None) -> ChatAnswer:
         """The next answer of the script."""
         self.aliases.append(alias)
         self.requests.append(request)

@@ -274,7 +274,7 @@ def test_when_a_cell_is_cancelled_the_call_of_its_thread_is_too() -> None:
     cancelled = threading.Event()
 
     class Hanging(FakeModels):
-        async def chat(self, alias: str, request: ChatRequest) -> ChatAnswer:
+        async def chat(self, alias: str, request: ChatRequest, *, tools: str | None = None) -> ChatAnswer:
             self.requests.append(request)
             asked.set()
             try:

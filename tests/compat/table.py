@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ class Case:
         why: how it differs and why; for a refused one, words of the error.
         alone: has a config of its own; the others are put together into one.
         in_python: only the builder itself can say it: its export has lost a function or a data frame.
+        beside: what Data Designer keeps beside the config, by field of ours.
     """
 
     group: str
@@ -53,6 +54,7 @@ class Case:
     why: str = ""
     alone: bool = False
     in_python: bool = False
+    beside: dict[str, Any] = field(default_factory=dict)
 
 
 def new_builder() -> Builder:
@@ -514,20 +516,34 @@ CASES: list[Case] = [
     ),
     Case(
         MODELS,
-        "tools: `tool_configs`",
-        lambda builder, folder: builder.add_tool_config(dd.ToolConfig(tool_alias="search", providers=["p"])).add_column(
-            name="t", column_type="llm-text", prompt="x", model_alias="writer"
+        "tools: `tool_configs`, `tool_alias`",
+        several(
+            lambda builder, folder: builder.add_tool_config(
+                dd.ToolConfig(tool_alias="search", providers=["p"], allow_tools=["find"], timeout_sec=5)
+            ),
+            column("t", "llm-text", tool_alias="search", **_TEXT),
         ),
-        verdict=Verdict.REFUSED,
-        why="tool_configs: tools of MCP servers are not supported",
+        lambda frame: bool((frame.t.str.len() > 0).all()),
+        Verdict.DIFFERS,
+        "MCP servers stand in the config (`mcp_providers`); there beside it. After `max_tool_call_turns` the model has to "
+        "answer with what it has",
         alone=True,
+        beside={
+            "mcp_providers": [
+                dd.LocalStdioMCPProvider(name="p", command="search-server").model_dump(mode="json"),
+                dd.MCPProvider(name="q", endpoint="http://127.0.0.1:1/sse", api_key="SEARCH_API_KEY").model_dump(),
+            ]
+        },
     ),
     Case(
         MODELS,
-        "tools: `tool_alias`",
-        column("t", "llm-text", tool_alias="search", **_TEXT),
+        "tools of an MCP server that only Data Designer's own settings name",
+        several(
+            lambda builder, folder: builder.add_tool_config(dd.ToolConfig(tool_alias="search", providers=["p"])),
+            column("t", "llm-text", tool_alias="search", **_TEXT),
+        ),
         verdict=Verdict.REFUSED,
-        why="columns[0].tool_alias: tools of MCP servers are not supported",
+        why="tool_configs[0].providers[0]: MCP server 'p' is not defined in mcp_providers",
         alone=True,
     ),
     Case(

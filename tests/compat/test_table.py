@@ -39,7 +39,8 @@ def config_of(cases: list[Case], folder: Path) -> DatasetConfig:
         return DatasetConfig.from_data_designer(builder)
     text = builder.get_builder_config().to_yaml()
     assert isinstance(text, str)
-    return DatasetConfig.load(text)
+    beside = {name: value for case in cases for name, value in case.beside.items()}
+    return DatasetConfig.load(text, overrides=beside)
 
 
 def rows_of(config: DatasetConfig) -> pd.DataFrame:
@@ -103,8 +104,8 @@ def test_the_builder_and_its_export_are_the_same_config(folder: Path) -> None:
 
 
 def test_empty_lists_of_what_is_not_supported_are_accepted() -> None:
-    config = DatasetConfig.load({**_small(), "tool_configs": [], "profilers": []})
-    assert "tool_configs" not in config.to_yaml()
+    config = DatasetConfig.load({**_small(), "profilers": []})
+    assert "profilers" not in config.to_yaml()
     with pytest.raises(ConfigError, match="is_this_read: unknown field beside `data_designer`"):
         DatasetConfig.load({"data_designer": _small(), "is_this_read": 1})
 

@@ -175,8 +175,8 @@ def test_another_400_is_not_taken_for_a_refused_response_format(started: MockSer
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
-        (429, ErrorKind.THROTTLED),
-        *((status, ErrorKind.RETRYABLE) for status in (408, 409, 425, 500, 502, 503, 504, 529)),
+        *((status, ErrorKind.THROTTLED) for status in (429, 529)),
+        *((status, ErrorKind.RETRYABLE) for status in (408, 409, 425, 500, 502, 503, 504)),
         *((status, ErrorKind.PERMANENT) for status in (400, 401, 402, 403, 404, 413, 422)),
     ],
 )
