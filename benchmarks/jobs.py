@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from prefect_datagen.tasks.ticket import RunTicket
-
 
 def three_cells(url: str, parallel: int) -> dict[str, Any]:
     """Two independent model columns and one that reads both."""
@@ -95,6 +93,7 @@ def engine_only(url: str, rows: int, parallel: int, *, config: dict[str, Any] | 
     from prefect_datagen.engine import loop_thread
     from prefect_datagen.engine.row_group import RowGroup
     from prefect_datagen.tasks.runtime import Runtime
+    from prefect_datagen.tasks.ticket import RunTicket
 
     loaded, run = DatasetConfig.load(config or three_cells(url, parallel)), RunConfig(seed=1)
     with tempfile.TemporaryDirectory() as folder:
@@ -149,6 +148,7 @@ def plain_loop(groups: int, rows: int, path: str) -> dict[str, Any]:
     from prefect_datagen.config.run import RunConfig
     from prefect_datagen.tasks.process_row_group import process_row_group
     from prefect_datagen.tasks.runtime import Runtime, opened
+    from prefect_datagen.tasks.ticket import RunTicket
 
     build(samplers(), rows, rows, path=path)
     config, run = DatasetConfig.load(samplers()), RunConfig(seed=1, row_group_size=rows)

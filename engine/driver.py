@@ -604,6 +604,11 @@ class Driver:
             f"paused for {statistics.limiters[alias].paused_for:.0f} s"
             for alias, circuit in statistics.circuits.items()
         ]
+        held += [
+            f"{alias}: budget per minute is spent, next call in {wait:.0f} s"
+            for alias, port in self.access.ports.items()
+            if (wait := port.budget_wait(now)) > 0
+        ]
         return (
             f"nothing finished for {now - self._last_progress:.0f} s: in flight {sum(statistics.in_flight.values())}, "
             f"ready {sum(statistics.queued.values())}, deferred {statistics.cells['deferred']}; " + "; ".join(held)

@@ -307,10 +307,13 @@ class ModelPort:
 
     def wait(self, now: float) -> float | None:
         """Seconds until time alone may give a slot; None where only a call that comes back can."""
-        soonest = min([endpoint.wait(now) for endpoint in self.endpoints])
-        shared = 0.0 if self.spec.share is None else self.spec.share.wait(now)
-        longest = max(soonest, self._requests.wait(now), self._tokens.wait(now), shared)
+        longest = max(min([endpoint.wait(now) for endpoint in self.endpoints]), self.budget_wait(now))
         return longest if longest > 0 else None
+
+    def budget_wait(self, now: float) -> float:
+        """Seconds until the budgets per minute, its own and those that it shares, allow a call; 0 where they do."""
+        shared = 0.0 if self.spec.share is None else self.spec.share.wait(now)
+        return max(self._requests.wait(now), self._tokens.wait(now), shared)
 
     def reserve(self, now: float, *, avoid: EndpointPort | None = None) -> EndpointPort:
         """Take a slot, only where `has_slot`: at the endpoint whose turn it is, another than `avoid` if one is free."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from prefect import State
 from prefect.client.orchestration import get_client
 
 from prefect_datagen.blocks import InMemoryRowGroupSink, OfflineModel, ParquetRowGroupSink
+from prefect_datagen.columns.custom import Resized
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import (
     ConfigError,
@@ -94,6 +96,25 @@ def test_text_that_looks_like_a_number_stays_text(tmp_path: Path, mock_server: M
     assert list(frame["copy"]) == codes
     sent = {request.prompt for request in mock_server.requests()}
     assert sent == {f"[{code}|{code}]" for code in codes}
+
+
+def test_an_expression_that_renders_to_nothing_is_an_empty_string_and_no_lost_row(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    """As a full column and by cells, where the expression waits for a model; downstream it is rendered as it is."""
+    mock_server.become(log_requests=True)
+    config = feedback(mock_server.url)
+    config["columns"][2]["expr"] = "{% if mood == 'glad' %}{{ number }}{% endif %}"
+    config["columns"].append({"name": "echo", "column_type": "expression", "expr": "{{ text if mood == 'sad' }}"})
+    config["columns"][3]["prompt"] = "About <{{ title }}>, {{ number }}"
+    result = build(config, tmp_path / "d", 20, row_group_size=10)
+    assert (result.metadata.actual_num_records, result.metadata.rejected) == (20, 0)
+    frame = result.load_dataset()
+    assert set(frame["mood"]) == {"glad", "sad", "0E8"}
+    assert list(frame["title"]) == [row.number if row.mood == "glad" else "" for row in frame.itertuples()]
+    assert list(frame["echo"]) == [row.text if row.mood == "sad" else "" for row in frame.itertuples()]
+    sent = {request.prompt for request in mock_server.requests()}
+    assert {f"About <{row.title}>, {row.number}" for row in frame.itertuples()} < sent
 
 
 def test_a_second_build_reuses_everything_and_asks_nothing(tmp_path: Path, mock_server: MockServer) -> None:
@@ -196,6 +217,55 @@ def test_a_shortfall_may_be_a_warning(tmp_path: Path, mock_server: MockServer) -
     assert "rejected: 400 " in state.message
 
 
+SOME_ITEMS: dict[str, Any] = {
+    "columns": [
+        {"name": "code", "column_type": "seed-dataset"},
+        {"name": "text", "column_type": "llm-text", "model_alias": "writer", "prompt": "Item {{ code }}."},
+    ],
+}
+
+
+def build_items(url: str, folder: Path, **run: Any) -> State[BuildResult]:
+    """A hundred items, of which the endpoint refuses the first seventeen."""
+    seed = folder / "items.csv"
+    seed.write_text("code\n" + "\n".join(f"i{number:03}" for number in range(100)))
+    source = {"seed_type": "local", "path": str(seed)}
+    return build_dataset(
+        feedback(url, seed_config={"source": source}, **SOME_ITEMS),
+        num_records=100,
+        sink=ParquetRowGroupSink(path=folder / "d"),
+        run=RunConfig.model_validate({"seed": 7, "row_group_size": 25, "disable_early_shutdown": True, **run}),
+        return_state=True,
+    )
+
+
+@pytest.mark.parametrize(("min_completion", "is_enough"), [(0.8, True), (0.83, True), (0.84, False), (1.0, False)])
+def test_min_completion_says_how_many_rows_are_enough(
+    min_completion: float, is_enough: bool, tmp_path: Path, mock_server: MockServer
+) -> None:
+    """The state's message is the same either way, and the dataset says that it is partial, with the rows it has."""
+    mock_server.become(fail_prompt_regex=r"i0(0\d|1[0-6])", fail_prompt_code="400")
+    state = build_items(mock_server.url, tmp_path, min_completion=min_completion)
+    assert state.name == ("Completed" if is_enough else "Failed")
+    with get_client(sync_client=True) as client:
+        flow_run = state.state_details.flow_run_id
+        assert flow_run is not None
+        stored = client.read_flow_run(flow_run).state
+    assert stored is not None
+    assert stored.name == state.name
+    words = "83 of 100 rows written (83.0 %), 17 rejected: 400 17"
+    assert words in (stored.message or "")
+    if is_enough:
+        assert stored.message == words
+    else:
+        assert isinstance(state.result(raise_on_failure=False), ShortfallError)
+    reader = ParquetRowGroupSink(path=tmp_path / "d").reader()
+    metadata = reader.metadata()
+    assert metadata is not None
+    assert metadata.status is Verdict.PARTIAL
+    assert list(reader.load()["code"]) == [f"i{number:03}" for number in range(17, 100)]
+
+
 def test_repair_makes_again_what_a_retry_can_help(tmp_path: Path, mock_server: MockServer) -> None:
     mock_server.become(fail_prompt_regex="sad", fail_prompt_code="500")
     config = feedback(mock_server.url)
@@ -223,6 +293,82 @@ def test_a_dead_endpoint_fails_the_flow_with_the_dominant_cause_and_few_calls(
     assert metadata is not None
     assert metadata.status is Verdict.FAILED
     assert {outcome.outcome for outcome in metadata.row_groups} == {Outcome.ABORTED}
+
+
+def _twice_and_thrice(frame: pd.DataFrame) -> pd.DataFrame | Resized:
+    """Each glad row three times, each sad one not at all, the others once: parents are told, out of order."""
+    times = {"glad": 3, "sad": 0}
+    parents = [at for at, mood in enumerate(frame["mood"]) for _ in range(times.get(mood, 1))][::-1]
+    return Resized([f"{frame['number'][parent]}#" for parent in parents], parents=parents)
+
+
+def _resizing(url: str, **column: Any) -> dict[str, Any]:
+    """A full column between two model columns: the first is asked for the rows before, the last for those after."""
+    config = feedback(url)
+    own = {
+        "name": "part",
+        "column_type": "custom",
+        "generator_function": _twice_and_thrice,
+        "generation_strategy": "full_column",
+        "input_columns": ["mood", "number", "text"],
+        **column,
+    }
+    config["columns"].insert(4, own)
+    config["columns"][5]["prompt"] = "Reply to: {{ text }}, {{ part }}"
+    return config
+
+
+def test_a_custom_column_that_declares_it_changes_the_number_of_rows_and_each_keeps_what_it_came_from(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    """Values of its parent in every column; the n-th row of one parent is its n-th copy, in the trace and the journal."""
+    mock_server.become(log_requests=True)
+    config = _resizing(mock_server.url, allow_resize=True)
+    plain = build(samplers(), tmp_path / "plain", 24, row_group_size=8).load_dataset()
+    result = build(config, tmp_path / "d", 24, row_group_size=8, trace=True)
+    frame = result.load_dataset()
+    groups = [plain.iloc[start : start + 8] for start in (0, 8, 16)]
+    times = {"glad": 3, "sad": 0, "0E8": 1}
+    parents = [number for group in groups for number in _repeated(group, times)]
+    assert list(frame["number"]) == parents
+    assert list(frame["part"]) == [f"{number}#" for number in parents]
+    known = plain.set_index("number")
+    assert list(frame["title"]) == list(known.loc[parents, "title"])
+    assert frame.groupby("number")["text"].nunique().max() == 1
+    metadata = result.metadata
+    assert (metadata.status, metadata.actual_num_records, metadata.rejected) == (Verdict.COMPLETE, len(parents), 0)
+    prompts = [request.prompt for request in mock_server.requests()]
+    assert sum(prompt.startswith("Reply") for prompt in prompts) == len(parents)
+    assert len(prompts) == 24 + len(parents)
+
+    rows = {number: at for at, number in enumerate(plain["number"])}
+    copies = Counter[int]()
+    expected = set()
+    for number in parents:
+        expected.add((rows[number], copies[rows[number]]))
+        copies[rows[number]] += 1
+    trace = ParquetRowGroupSink(path=tmp_path / "d").reader().traces().to_pandas()
+    replies = trace[trace["column"] == "reply"]
+    assert set(zip(replies["row_index"], replies["copy"], strict=True)) == expected
+
+    mock_server.become()
+    again = build(_resizing(mock_server.url, allow_resize=True), tmp_path / "d", 24, row_group_size=8, trace=True)
+    assert mock_server.stats().calls == 0
+    pd.testing.assert_frame_equal(again.load_dataset(), frame)
+
+
+def _repeated(group: pd.DataFrame, times: dict[str, int]) -> list[str]:
+    return [row.number for row in group.itertuples() for _ in range(times[row.mood])][::-1]
+
+
+def test_a_custom_column_that_does_not_declare_it_may_not_change_the_number_of_rows(
+    tmp_path: Path, mock_server: MockServer
+) -> None:
+    with pytest.raises(ProcessorError, match=r"'part'.*returned Resized and does not declare allow_resize: true"):
+        build(_resizing(mock_server.url), tmp_path / "d", 24, row_group_size=8)
+    metadata = ParquetRowGroupSink(path=tmp_path / "d").reader().metadata()
+    assert metadata is not None
+    assert (metadata.status, metadata.actual_num_records) == (Verdict.FAILED, 0)
 
 
 def test_outcomes_are_told_as_they_happen(tmp_path: Path) -> None:

@@ -79,23 +79,40 @@ def test_a_call_that_takes_long_and_a_run_that_stands_still_are_in_prefects_logs
     assert "in flight 8, ready 2, deferred 0; writer: circuit closed, limit 8" in still
 
 
+def shown(run_id: UUID, wanted: str) -> str:
+    """What the UI shows of a run's progress, once it holds what is wanted: the text of its artifact on the server."""
+    of_run = {"artifacts": {"flow_run_id": {"any_": [str(run_id)]}, "type": {"any_": ["progress"]}}}
+    deadline = time.monotonic() + 60
+    while True:
+        with get_client(sync_client=True) as client:
+            (artifact,) = client._client.post("/artifacts/filter", json=of_run).raise_for_status().json()
+        text: str = artifact["description"]
+        if wanted in text:
+            return text
+        assert time.monotonic() < deadline, text
+        time.sleep(0.1)
+
+
 def test_push_backs_and_the_limit_they_lead_to_are_shown(tmp_path: Path, mock_server: MockServer) -> None:
     mock_server.become(max_in_flight=2, latency_ms=20)
     config = feedback(mock_server.url)
     config["model_configs"][0]["model"] = "narrow-progress"
-    _, state, seen = build(config, tmp_path / "d", 20, progress_interval=0.05)
+    run_id, state, seen = build(config, tmp_path / "d", 20, progress_interval=0.05)
     assert state.is_completed()
     refused = mock_server.stats().by_status["429"]
     assert seen[-1].throttled == {"writer": refused}
-    assert f"writer limited to {seen[-1].limits['writer']} at a time after {refused} push-backs" in seen[-1].line()
+    limited = f"writer limited to {seen[-1].limits['writer']} at a time after {refused} push-backs"
+    assert limited in seen[-1].line()
+    assert limited in shown(run_id, limited)
 
 
 def test_a_circuit_that_is_not_closed_is_shown(tmp_path: Path, mock_server: MockServer) -> None:
     mock_server.become(errors=["500"])
     config = feedback(mock_server.url)
     run = {"shutdown_error_window": 4, "retry_deadline_seconds": 2.0, "progress_interval": 0.05}
-    _, state, seen = build(config, tmp_path / "d", 30, **run)
+    run_id, state, seen = build(config, tmp_path / "d", 30, **run)
     assert state.is_failed()
     assert {snapshot.circuits["writer"] for snapshot in seen} >= {"closed", "half-open", "open"}
     assert "writer circuit open" in seen[-1].line()
     assert "(stopping: stopped early: " in seen[-1].line()
+    assert shown(run_id, "writer circuit open") == seen[-1].line()

@@ -101,7 +101,11 @@ class PrefectServer:
         self.home.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
         self._process = Background(command, env=self.env(), log=self.home / "server.log")
-        wait_for(self._is_up, what="prefect server start")
+        try:
+            wait_for(self._is_up, timeout=300, what="prefect server start")  # a busy machine needs its time
+        except BaseException:
+            self._process.end()
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:

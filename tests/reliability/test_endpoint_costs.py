@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from prefect_datagen.config.run import RunConfig
@@ -14,9 +16,10 @@ from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.models.mock_stats import LoggedRequest
 from prefect_datagen.storage import DatasetReader
 from tests.mock_server import MockServer
-from tests.reliability.configs import CEILING, reviews
+from tests.reliability.child_builds import wait_for
+from tests.reliability.configs import CALLS, CEILING, reviews
 from tests.reliability.servers import free_port
-from tests.reliability.worlds import attempt
+from tests.reliability.worlds import World, attempt
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -140,3 +143,23 @@ def test_a_budget_of_requests_a_minute_is_kept(tmp_path: Path, mock_server: Mock
     assert stats.first_call_at is not None
     assert stats.last_answer_at is not None
     assert stats.last_answer_at - stats.first_call_at >= 1.8
+
+
+def test_a_budget_of_tokens_a_minute_holds_calls_back_says_so_and_is_no_part_of_the_dataset(world: World) -> None:
+    """One answer spends the tokens of many minutes: no second call is made. Without the budget a resume goes on."""
+    assert len(world.expected) == world.rows
+    unlimited = _of_ceiling(world.config, 1)
+    world.config = _of_ceiling(reviews(world.server.url), 1, tpm=1)
+    child = world.child(slow_call_seconds=0.3)
+    wait_for(
+        lambda: "writer: budget per minute is spent, next call in " in child.output, "the run says what it waits for"
+    )
+    stats = world.server.stats()
+    assert (stats.calls, stats.answers) == (1, 1)
+    assert stats.output_tokens > 1
+    child.send(signal.SIGINT)
+    assert child.wait() == 130, child.output
+    world.config = unlimited
+    assert world.resume().outcome == "completed"
+    pd.testing.assert_frame_equal(DatasetReader(world.path).load(), world.expected)
+    assert (world.server.stats().calls, world.paid_twice()) == (CALLS, 0)

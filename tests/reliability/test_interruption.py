@@ -49,6 +49,9 @@ class Command:
 
 Start = Callable[..., Command]
 
+STARTED = 180.0
+"""Seconds after which even a busy machine has started a command."""
+
 
 @pytest.fixture
 def start(world: World, api_url: str, tmp_path: Path) -> Iterator[Start]:
@@ -86,7 +89,7 @@ def test_a_signal_lets_calls_come_back_commits_what_is_complete_and_ends_as_inte
     assert len(world.expected) == ROWS
     world.server.become(latency_ms=20)
     command = start(world.config, "--max-row-groups", "1", "--set", "run.progress_interval=0.1")
-    wait_for(lambda: bool(list((world.path / "manifests").glob("*.json"))), "a row group is committed")
+    wait_for(lambda: bool(list((world.path / "manifests").glob("*.json"))), "a row group is committed", timeout=STARTED)
     command.send(number)
     assert command.ends(within=WITHIN) == 130, command.output
     metadata = world.metadata()
@@ -109,7 +112,7 @@ def test_a_signal_lets_calls_come_back_commits_what_is_complete_and_ends_as_inte
 def test_calls_that_do_not_come_back_are_cancelled_in_time(world: World, start: Start) -> None:
     world.server.become(hold=True)
     command = start(world.config)
-    world.server.wait_until(lambda stats: stats.in_flight == CEILING)
+    world.server.wait_until(lambda stats: stats.in_flight == CEILING, timeout=STARTED)
     command.send(signal.SIGINT)
     assert command.ends(within=WITHIN) == 130, command.output
     assert world.metadata().status is Verdict.INTERRUPTED
@@ -121,7 +124,7 @@ def test_a_second_signal_ends_it_at_once_and_a_resume_goes_on(world: World, star
     assert len(world.expected) == ROWS
     world.server.become(hold=True)
     command = start(world.config)
-    world.server.wait_until(lambda stats: stats.in_flight == CEILING)
+    world.server.wait_until(lambda stats: stats.in_flight == CEILING, timeout=STARTED)
     command.send(signal.SIGINT)
     wait_for(lambda: "interrupt again to end at once" in command.output, "the first signal is noticed")
     command.send(signal.SIGINT)
@@ -154,7 +157,7 @@ def test_user_code_that_never_comes_back_does_not_keep_it(world: World, start: S
     }
     commands = [start(config, path=world.tmp / place) for place, config in places.items()]
     for place in places:
-        wait_for(lambda place=place: place in world.switch.read_text(), f"the {place} is stuck", timeout=60)  # type: ignore[misc]
+        wait_for(lambda place=place: place in world.switch.read_text(), f"the {place} is stuck", timeout=STARTED)  # type: ignore[misc]
     for command in commands:
         command.send(signal.SIGINT)
     for command, place in zip(commands, places, strict=True):
