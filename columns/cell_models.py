@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from prefect_datagen.columns.conversation import InvalidAnswerError, Patience, converse
 from prefect_datagen.columns.inference import RequestParameters
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, Message
 from prefect_datagen.engine.node import Cell
+
+if TYPE_CHECKING:
+    import asyncio
 
 Result = TypeVar("Result")
 
@@ -100,6 +102,8 @@ class LoopBridge:
         if not self._open:
             work.close()
             raise CancelledError("the cell was cancelled")
+        import asyncio
+
         future: Future[Result] = asyncio.run_coroutine_threadsafe(work, self._loop)
         self._running = future
         if not self._open:  # closed in between

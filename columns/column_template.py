@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from jinja2 import nodes
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.template import MAX_OUTPUT, Template
 
 _Columns = Mapping[str, pa.Array]

@@ -6,16 +6,16 @@ distribution of the columns, given that the constraints hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Config, Reference
 from prefect_datagen.columns.samplers.base import TIMES, Kind, TimeText, kind_of, parse_time
 from prefect_datagen.columns.samplers.numeric import Finite
@@ -23,11 +23,11 @@ from prefect_datagen.engine.errors import ConfigError
 
 Operator = Literal["lt", "le", "gt", "ge"]
 
-_OPERATORS: dict[Operator, tuple[str, Callable[[Any, Any], Any]]] = {
-    "lt": ("<", pc.less),
-    "le": ("<=", pc.less_equal),
-    "gt": (">", pc.greater),
-    "ge": (">=", pc.greater_equal),
+_OPERATORS: dict[Operator, tuple[str, str]] = {
+    "lt": ("<", "less"),
+    "le": ("<=", "less_equal"),
+    "gt": (">", "greater"),
+    "ge": (">=", "greater_equal"),
 }
 
 
@@ -37,7 +37,7 @@ class _Inequality(Config):
 
     def _holds(self, left: pa.Array, right: Any) -> NDArray[np.bool_]:
         """Where the inequality holds, and where a cell was skipped: what is not there breaks no constraint."""
-        result = _OPERATORS[self.operator][1](left, right).fill_null(True)
+        result = getattr(pc, _OPERATORS[self.operator][1])(left, right).fill_null(True)
         return np.asarray(result.to_numpy(zero_copy_only=False), dtype=np.bool_)
 
     def _unlike(self, left: Any, right: Any) -> ConfigError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
@@ -124,6 +123,8 @@ class CustomCellGenerator:
         return self._values(result)
 
     async def _in_thread(self, row: dict[str, Any], models: Mapping[str, CellModel]) -> Any:
+        import asyncio  # with its network code, which the check of a config does not need
+
         bridge = LoopBridge(asyncio.get_running_loop())
         blocking = {alias: BlockingCellModel(model, bridge) for alias, model in models.items()}
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 from collections.abc import Iterator, Mapping
@@ -94,6 +93,8 @@ class ImageGenerator:
             CellError: reason "invalid answer": what came is no image.
             SinkError: the file cannot be written.
         """
+        import asyncio  # with its network code, which the check of a config does not need
+
         request = ImageRequest(
             model=self._parameters.model,
             prompt=self._prompt.render(cell.inputs),

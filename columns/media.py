@@ -6,7 +6,6 @@ URIs, `input_audio` for audio as base64.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import contextlib
@@ -130,6 +129,8 @@ class MediaParts:
         ]
 
     async def _part(self, context: MultiModalContext, value: Any) -> Part:
+        import asyncio  # with its network code, which the check of a config does not need
+
         if isinstance(value, (bytes, bytearray)):
             return _data_part(context, None, base64.b64encode(value).decode())
         if not isinstance(value, str) or not value.strip():

@@ -228,7 +228,7 @@ def _parent_mistakes(params: SamplerParams, by_name: Mapping[str, SamplerColumnC
 def _possible_values(config: SamplerColumnConfig) -> pa.Array | None:
     """All values that a categorical column can take; None for others, whose values are seen when they are drawn."""
     values = [value for _, params in config.branches() for value in _listed(params)]
-    return as_number(values_array(values, config.drawn_type()), config.convert_to).unique() if values else None
+    return as_number(values_array(values, config.drawn_type()), config.convert_to) if values else None
 
 
 def _listed(params: SamplerParams) -> list[Value]:

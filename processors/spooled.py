@@ -10,9 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pyarrow.parquet import ParquetFile, ParquetWriter
-
-from prefect_datagen.storage.arrow import scan_files
 
 if TYPE_CHECKING:
     from prefect_datagen.storage.arrow import Dataset
@@ -26,6 +23,8 @@ class SpooledRows:
 
     def __init__(self, tables: Iterable[pa.Table], schema: pa.Schema, folder: Path) -> None:
         """Write the rows to a file in `folder`, a table at a time."""
+        from pyarrow.parquet import ParquetWriter
+
         self._schema = schema
         self._path = Path(tempfile.mkdtemp(dir=folder)) / "rows.parquet"
         self.num_rows = 0
@@ -36,6 +35,8 @@ class SpooledRows:
 
     def dataset(self) -> Dataset:
         """The rows for DuckDB: read as they are needed, as often as they are needed."""
+        from prefect_datagen.storage.arrow import scan_files
+
         return scan_files([str(self._path)], schema=self._schema)
 
     def select(self, positions: Iterable[NDArray[np.int64]]) -> Iterator[pa.Table]:
@@ -49,6 +50,8 @@ class SpooledRows:
             at += table.num_rows
 
     def _tables(self) -> Iterator[pa.Table]:
+        from pyarrow.parquet import ParquetFile
+
         with ParquetFile(self._path) as file:
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 yield pa.Table.from_batches([batch]).cast(self._schema)

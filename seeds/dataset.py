@@ -12,8 +12,6 @@ from prefect_datagen.engine.errors import ConfigError, SinkError
 from prefect_datagen.engine.outcomes import Verdict
 from prefect_datagen.seeds.base import SeedSource, SeedTable
 from prefect_datagen.seeds.files import SeedFile, files_identity, location, resolve
-from prefect_datagen.seeds.parquet import parquet_table
-from prefect_datagen.storage.reader import DatasetReader
 
 _FINISHED = (Verdict.COMPLETE, Verdict.PARTIAL, Verdict.DEGRADED)
 
@@ -34,6 +32,8 @@ class DatasetSeedSource(SeedSource):
 
     def open(self, base_dir: Path) -> SeedTable:
         """The committed rows; the build is to be finished."""
+        from prefect_datagen.seeds.parquet import parquet_table
+
         return parquet_table(self._files(base_dir))
 
     def locations(self, base_dir: Path) -> list[str]:
@@ -45,6 +45,8 @@ class DatasetSeedSource(SeedSource):
         return files_identity(self._files(base_dir))
 
     def _files(self, base_dir: Path) -> list[SeedFile]:
+        from prefect_datagen.storage.reader import DatasetReader
+
         location = self.path if "://" in self.path else resolve(self.path, base_dir)
         reader = DatasetReader(location)
         try:

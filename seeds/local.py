@@ -15,7 +15,6 @@ from pydantic import Field, field_serializer
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource, SeedTable, same_schema
 from prefect_datagen.seeds.files import FORMATS, SeedFile, content_fingerprint, files_identity, find_files, location
-from prefect_datagen.seeds.parquet import parquet_table
 from prefect_datagen.seeds.records import records_table
 from prefect_datagen.seeds.spool import spool
 from prefect_datagen.seeds.text import csv_tables, json_records
@@ -111,6 +110,8 @@ def files_table(files: Sequence[SeedFile]) -> SeedTable:
     if unknown:
         raise ConfigError(f"seed file {unknown[0]}: unknown format; known are {', '.join(FORMATS)}")
     if formats == [".parquet"]:
+        from prefect_datagen.seeds.parquet import parquet_table
+
         return parquet_table(files)
     local = all(file.filesystem is None for file in files)
     fingerprint = content_fingerprint([file.digest() for file in files]) if local else None

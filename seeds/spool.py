@@ -21,7 +21,6 @@ from typing import Any
 import pyarrow as pa
 
 from prefect_datagen.seeds.base import SeedTable, rebatch
-from prefect_datagen.storage.arrow import write_parquet
 
 MEMORY_BYTES = 64 << 20
 PART_ROWS = 1 << 16
@@ -118,6 +117,10 @@ class _ContentDigest:
 
     def watch(self, tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
         """Pass tables on, having taken them in. Tables are to have the same number of rows every time."""
+        from prefect_datagen.storage.arrow import (
+            write_parquet,
+        )  # with all of storage, that a small seed file does not need
+
         for table in tables:
             sink = pa.BufferOutputStream()
             write_parquet(table, sink, compression="none", use_dictionary=False, write_statistics=False)

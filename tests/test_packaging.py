@@ -50,7 +50,7 @@ def test_every_public_name_can_be_had() -> None:
 
 
 def _modules_after(code: str) -> set[str]:
-    code += "; import sys; print(' '.join(sys.modules))"
+    code += "\nimport sys; print(' '.join(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     return set(done.stdout.split())
 
@@ -75,6 +75,18 @@ def test_a_check_of_a_config_imports_only_what_it_needs() -> None:
         f"from prefect_datagen.config.dataset import DatasetConfig; DatasetConfig.load({str(example)!r})"
     )
     assert not loaded & {"prefect", "pandas", "scipy", "duckdb", "aiohttp", "urllib.request", "http.client"}
+    assert not loaded & {"asyncio", "ssl", "sqlite3", "filelock", "rich"}
+    # Functions of all of Arrow's kernels, made by its import; Parquet with its file systems, for a seed of CSV.
+    assert not loaded & {"pyarrow.compute", "pyarrow.parquet", "prefect_datagen.storage"}
+
+
+def test_help_imports_neither_rich_nor_what_commands_do() -> None:
+    loaded = _modules_after(
+        "import sys; sys.argv[1:] = ['--help']\n"
+        "from prefect_datagen.cli.main import app\n"
+        "app(standalone_mode=False)\nprint()"
+    )
+    assert not loaded & {"rich", "prefect", "pydantic", "pyarrow", "numpy", "yaml", "asyncio"}
 
 
 def test_rooms_import_only_from_rooms_below() -> None:

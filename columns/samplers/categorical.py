@@ -12,9 +12,9 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick, unit
 from prefect_datagen.engine.errors import ConfigError
@@ -97,9 +97,9 @@ class SubcategorySamplerParams(SamplerParams):
         return values_type(self.all_values())
 
     def missing(self, parents: pa.Array) -> list[Any]:
-        """Those values of the parent column that have no list."""
-        without: list[Any] = parents.filter(self._codes(parents).is_null()).to_pylist()
-        return without
+        """Those values of the parent column that have no list, each once."""
+        known = set(self._keys(parents.type))
+        return [value for value in dict.fromkeys(parents.to_pylist()) if value not in known]
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
@@ -132,22 +132,27 @@ class SubcategorySamplerParams(SamplerParams):
         if pa.types.is_dictionary(parent.type):
             parent = parent.dictionary_decode()
         kind = kind_of(parent.type)
-        keys: list[Any]
+        keys = self._keys(parent.type)
         if kind is Kind.NUMBER:
-            parent, keys = parent.cast(pa.float64()), [_number(key) for key in self.values]
-        elif kind is Kind.TRUTH:
-            keys = [{"true": True, "false": False}.get(key.lower()) for key in self.values]
-        elif kind is Kind.TEXT:
-            keys = list(self.values)
-        else:
-            raise ConfigError(
-                f"params.category {self.category!r} holds {parent.type}; text, numbers and truth values have lists"
-            )
+            parent = parent.cast(pa.float64())
         known = [position for position, key in enumerate(keys) if key is not None]
         listed = [keys[position] for position in known]
         texts = kind is Kind.TEXT and parent.type == pa.string()
         found = pc.index_in(parent, text_array(listed) if texts else pa.array(listed, parent.type), skip_nulls=True)
         return found.cast(pa.int64()) if len(known) == len(keys) else pa.array(known, pa.int64()).take(found)
+
+    def _keys(self, parent: pa.DataType) -> list[Any]:
+        """The keys of the lists as values of the parent column, None for one that it cannot hold."""
+        kind = kind_of(parent)
+        if kind is Kind.NUMBER:
+            return [_number(key) for key in self.values]
+        if kind is Kind.TRUTH:
+            return [{"true": True, "false": False}.get(key.lower()) for key in self.values]
+        if kind is Kind.TEXT:
+            return list(self.values)
+        raise ConfigError(
+            f"params.category {self.category!r} holds {parent}; text, numbers and truth values have lists"
+        )
 
 
 def values_type(values: Sequence[Value]) -> pa.DataType:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import TemplateSkip
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, Target, kind_of, words_of

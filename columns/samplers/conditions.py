@@ -18,9 +18,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.samplers.base import TIMES, Kind, kind_of, parse_time
 from prefect_datagen.engine.errors import ConfigError
 
@@ -29,13 +29,13 @@ _NAMED = {"true": True, "false": False, "none": None}
 
 _Columns = Mapping[str, pa.Array]
 
-_COMPARISONS: dict[type[ast.cmpop], tuple[Callable[[Any, Any], Any], Callable[[Any, Any], bool]]] = {
-    ast.Eq: (pc.equal, operator.eq),
-    ast.NotEq: (pc.not_equal, operator.ne),
-    ast.Lt: (pc.less, operator.lt),
-    ast.LtE: (pc.less_equal, operator.le),
-    ast.Gt: (pc.greater, operator.gt),
-    ast.GtE: (pc.greater_equal, operator.ge),
+_COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
+    ast.Eq: ("equal", operator.eq),
+    ast.NotEq: ("not_equal", operator.ne),
+    ast.Lt: ("less", operator.lt),
+    ast.LtE: ("less_equal", operator.le),
+    ast.Gt: ("greater", operator.gt),
+    ast.GtE: ("greater_equal", operator.ge),
 }
 
 
@@ -44,10 +44,10 @@ def _remainder(left: Any, right: Any) -> Any:
 
 
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
-    ast.Add: pc.add_checked,
-    ast.Sub: pc.subtract_checked,
-    ast.Mult: pc.multiply_checked,
-    ast.Div: pc.divide,
+    ast.Add: lambda left, right: pc.add_checked(left, right),
+    ast.Sub: lambda left, right: pc.subtract_checked(left, right),
+    ast.Mult: lambda left, right: pc.multiply_checked(left, right),
+    ast.Div: lambda left, right: pc.divide(left, right),
     ast.FloorDiv: lambda left, right: pc.floor(pc.divide(left, right)),
     ast.Mod: _remainder,
 }
@@ -196,7 +196,7 @@ class Condition:
         if not isinstance(left, pa.Array) and not isinstance(right, pa.Array):
             return for_constants(left, right)
         operands = (value if isinstance(value, (pa.Array, pa.Scalar)) else pa.scalar(value) for value in (left, right))
-        return for_arrays(*operands).fill_null(op is ast.NotEq)
+        return getattr(pc, for_arrays)(*operands).fill_null(op is ast.NotEq)
 
     def _contained(self, node: ast.expr, item: Any, container: Any) -> Any:
         if isinstance(container, list):

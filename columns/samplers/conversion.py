@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.samplers.base import Conversion, Kind, kind_of
 
 # Directives that Arrow writes as Python does; it does so some twenty times faster.
