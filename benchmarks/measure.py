@@ -18,6 +18,9 @@ from typing import Any
 
 from benchmarks.peers import QUIET, Peer
 
+LONG, RUNS_OF_LONG = 60.0, 3
+"""Seconds beyond which a command is run only so many times."""
+
 ENTRY = [sys.executable, "-m", "prefect_datagen.cli.main"]
 
 
@@ -29,6 +32,12 @@ class Measured:
     cpu: float
     memory: float
     said: dict[str, float]
+    runs: int
+
+    @property
+    def note(self) -> str:
+        """What a line must add where there were fewer runs than the median of five wants."""
+        return "" if self.runs >= 5 else f"; median of {self.runs}"
 
     @property
     def made(self) -> float:
@@ -58,17 +67,21 @@ class Bench:
         """The command of a job of `benchmarks/jobs.py`."""
         return [sys.executable, "-m", "benchmarks.jobs", *map(str, arguments)]
 
-    def measure(self, command: list[str], *, runs: int | None = None) -> Measured:
+    def measure(self, command: list[str]) -> Measured:
         """Medians of one command's runs."""
-        return self.compare({"": command}, runs=runs)[""]
+        return self.compare({"": command})[""]
 
-    def compare(self, commands: Mapping[str, list[str]], *, runs: int | None = None) -> dict[str, Measured]:
-        """Medians of several commands that take turns, after one round that does not count."""
+    def compare(self, commands: Mapping[str, list[str]]) -> dict[str, Measured]:
+        """Medians of several commands that take turns, after one round that does not count.
+
+        Where a command takes more than `LONG` seconds in that round, all are run `RUNS_OF_LONG` times at most.
+        """
+        slowest = max(run_once(command, self.environment)[0] for command in commands.values())
         samples: dict[str, list[_Sample]] = {name: [] for name in commands}
-        for _ in range(1 + (runs or self.runs)):
+        for _ in range(self.runs if slowest <= LONG else min(self.runs, RUNS_OF_LONG)):
             for name, command in commands.items():
                 samples[name].append(run_once(command, self.environment))
-        return {name: _medians(each[1:]) for name, each in samples.items()}
+        return {name: _medians(each) for name, each in samples.items()}
 
     def present(self, peers: tuple[Peer, ...]) -> tuple[list[Peer], list[Line]]:
         """The peers that can run, and a line for each that cannot."""
@@ -88,7 +101,8 @@ def _medians(samples: list[_Sample]) -> Measured:
         for key, value in samples[0][3].items()
         if isinstance(value, (int, float))
     }
-    return Measured(*(statistics.median(sample[at] for sample in samples) for at in range(3)), said)
+    wall, cpu, memory = (statistics.median(sample[at] for sample in samples) for at in range(3))
+    return Measured(wall, cpu, memory, said, runs=len(samples))
 
 
 def run_once(command: list[str], environment: dict[str, str]) -> _Sample:
@@ -103,7 +117,7 @@ def run_once(command: list[str], environment: dict[str, str]) -> _Sample:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         stdin=subprocess.DEVNULL,
-        env={**os.environ, **QUIET, **environment},
+        env={**os.environ, **QUIET, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # compiled in the first round
         text=True,
     )
     assert process.stdout is not None

@@ -18,11 +18,15 @@ ROWS, PARALLEL, LATENCY_MS = 20_000, 256, 200
 
 def lines(bench: Bench) -> Iterator[Line]:
     """Time over the ideal, and the endpoint's own count of calls in flight, looked at every 50 ms."""
-    runs = [_run(bench) for _ in range(min(bench.runs, 3))]
+    runs = [_run(bench) for _ in range(bench.runs)]
     runs.sort()
     ratio, share, least = runs[len(runs) // 2]
+    note = "" if len(runs) >= 5 else f"; median of {len(runs)}"
     yield Line(
-        "20,000 × 3 cells, 200 ms ± 20 %, 256 in flight, 1 % errors: ÷ ideal", "≤ 1.08", f"{ratio:.3f}", ratio <= 1.08
+        "20,000 × 3 cells, 200 ms ± 20 %, 256 in flight, 1 % errors: ÷ ideal",
+        "≤ 1.08",
+        f"{ratio:.3f}{note}",
+        ratio <= 1.08,
     )
     yield Line(
         "… in flight at the endpoint between the first and the last 2 %",

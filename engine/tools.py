@@ -8,7 +8,6 @@ a result like any other: the model sees it and may do better. After `max_turns` 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
@@ -93,6 +92,8 @@ def _asking(answer: ChatAnswer) -> Message:
 
 async def _results(calls: Sequence[dict[str, Any]], toolbox: Toolbox) -> list[Message]:
     """One message for each call, in order. All calls have ended when this returns or raises."""
+    import asyncio  # with its network code, which the check of a config does not need
+
     results = await asyncio.gather(*(_result(call, toolbox) for call in calls), return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):

@@ -166,7 +166,7 @@ def card(metadata: DatasetMetadata, *, location: str, samples: Sequence[Mapping[
 def _samples(store: RowGroupStore) -> list[dict[str, object]]:
     """The first rows of the dataset; none where they cannot be read, for which there are other places to say so."""
     try:
-        rows: list[dict[str, object]] = store.dataset().head(_SAMPLE_ROWS).to_pylist()
+        rows: list[dict[str, object]] = store.head(_SAMPLE_ROWS).to_pylist()
     except (DatagenError, OSError, pa.ArrowException):
         return []
     return rows

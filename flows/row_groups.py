@@ -36,8 +36,9 @@ INTERRUPT_GRACE = 5.0
 MOST_DRAINING = 8.0
 """Seconds after which an interrupted run waits no longer for row groups whose user code does not return."""
 
-MOST_CACHED_SHOWN = 100
-"""Committed row groups that a resume shows as Cached task runs; each costs some milliseconds here and on the server."""
+MOST_CACHED_SHOWN = 10
+"""Committed row groups that a resume shows as Cached task runs. Each costs tens of milliseconds here and on the server,
+and the table of row groups shows the others."""
 
 RowGroupFuture = PrefectFuture[RowGroupManifest | State[RowGroupManifest]]
 OutcomeCallback = Callable[[RowGroupOutcome], object]

@@ -167,6 +167,10 @@ class MemoryStore:
         schema = self._dataset.contents.published_schema or pa.schema([])
         return scan_table(pa.concat_tables([schema.empty_table(), *(self._dataset.contents.published or [])]))
 
+    def head(self, rows: int) -> pa.Table:
+        """The first rows of `dataset()`."""
+        return self.dataset().head(rows)
+
     def load(self) -> pd.DataFrame:
         """`dataset()` in pandas. Text stays text; whole numbers stay whole where some are missing."""
         return to_frame(self.dataset().to_table())

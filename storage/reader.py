@@ -120,6 +120,20 @@ class DatasetReader:
         names.sort(key=lambda name: layout.part_index(name) or 0)
         return self._parts((f"{layout.DATA}/{name}" for name in names), published=True)
 
+    def head(self, rows: int) -> pa.Table:
+        """The first rows of `dataset()`; only the manifests and parts that hold them are read."""
+        if self.staged:
+            return self.dataset().head(rows)
+        tables: list[pa.Table] = []
+        for index in self._committed_indices():
+            missing = rows - sum(table.num_rows for table in tables)
+            if missing <= 0:
+                break
+            manifest = self._record(RowGroupManifest, layout.manifest_path(index))
+            if manifest is not None and manifest.part is not None:
+                tables.append(self._parts([manifest.part]).head(missing))
+        return pa.concat_tables(tables) if tables else self._parts([]).to_table()
+
     def load(self) -> pd.DataFrame:
         """`dataset()` in memory. Text stays text; whole numbers stay whole where some are missing."""
         dataset = self.dataset()

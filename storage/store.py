@@ -226,6 +226,10 @@ class RowGroupStore(Protocol):
         """The rows that readers get: as committed, or what was published of them. Nothing is loaded."""
         ...
 
+    def head(self, rows: int) -> pa.Table:
+        """The first rows of `dataset()`; only what holds them is read."""
+        ...
+
     def load(self) -> pd.DataFrame:
         """`dataset()` in memory. Text stays text; whole numbers stay whole where some are missing."""
         ...

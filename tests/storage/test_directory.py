@@ -54,6 +54,13 @@ def test_a_manifest_that_somebody_holds_is_not_parsed_again(dataset: Path) -> No
     assert (held[1].part_sha256, changed[1].part_sha256) == (digest, digest[::-1])
 
 
+def test_the_first_rows_are_read_from_the_row_groups_that_hold_them(dataset: Path) -> None:
+    (dataset / "manifests" / "part-00001.json").write_text("not JSON")
+    assert DatasetReader(dataset).head(5).num_rows == 5
+    with pytest.raises(SinkError, match=r"part-00001\.json is damaged"):
+        DatasetReader(dataset).head(15)
+
+
 def test_the_layout_is_the_documented_one(dataset: Path) -> None:
     assert files_in(dataset) == {
         "run.json",

@@ -27,7 +27,7 @@ def test_an_empty_store_has_nothing_but_its_columns(open_store: Open, schema: pa
     store = open_store()
     assert store.committed() == {}
     assert (store.config(), store.run_record(), store.metadata()) == (None, None, None)
-    assert store.dataset().to_table() == schema.empty_table()
+    assert store.dataset().to_table() == store.head(5) == schema.empty_table()
     assert list(store.load().columns) == schema.names
     assert (store.rejects().num_rows, store.traces().num_rows) == (0, 0)
 
@@ -39,6 +39,8 @@ def test_what_is_committed_is_read_back_in_the_order_of_rows(store: RowGroupStor
     assert store.dataset().to_table() == expected
     assert store.generated().to_table() == expected
     assert store.dataset().count_rows() == 30
+    for rows in (0, 3, 10, 13, 40):
+        assert store.head(rows) == expected.slice(0, rows)
 
 
 def test_a_manifest_accounts_for_every_row(store: RowGroupStore, make_commit: Make) -> None:
