@@ -65,18 +65,31 @@ def _layers(blueprint: Blueprint) -> dict[str, int]:
 
 
 def _svg(blueprint: Blueprint) -> str:
-    """The graph from left to right, one column of boxes per layer."""
+    """The graph from left to right, one column of boxes per layer.
+
+    An arrow over several layers has a lane below the boxes of those between, so that none runs behind a box.
+    """
     layer = _layers(blueprint)
+    nodes = blueprint.graph.nodes
+    edges = [(name, node.name) for node in nodes for name in node.needs if name in layer]
+    reach = {name: max(layer[end] for start, end in edges if start == name) for name in {start for start, _ in edges}}
     place: dict[str, tuple[int, int]] = {}
+    lanes: dict[tuple[str, int], tuple[int, int]] = {}
     height = 0
     for depth in range(1 + max(layer.values(), default=0)):
-        for row, name in enumerate(name for name, at in layer.items() if at == depth):
-            place[name] = (_MARGIN + depth * (_WIDTH + _GAP_X), _MARGIN + row * (_HEIGHT + _GAP_Y))
-            height = max(height, place[name][1] + _HEIGHT)
+        x, y = _MARGIN + depth * (_WIDTH + _GAP_X), _MARGIN
+        for name in (name for name, at in layer.items() if at == depth):
+            place[name] = (x, y)
+            y += _HEIGHT + _GAP_Y
+        for name in (name for name, at in layer.items() if at < depth < reach.get(name, 0)):
+            lanes[name, depth] = (x, y)
+            y += _GAP_Y
+        height = max(height, y - _GAP_Y)
     width = _MARGIN + max((x for x, _ in place.values()), default=0) + _WIDTH
-    kinds = {name: node.resource for node in blueprint.graph.nodes for name in node.produces}
+    kinds = {name: node.resource for node in nodes for name in node.produces}
     arrows = [
-        _arrow(place[name], place[node.name]) for node in blueprint.graph.nodes for name in node.needs if name in place
+        _arrow(place[start], [lanes[start, depth] for depth in range(layer[start] + 1, layer[end])], place[end])
+        for start, end in edges
     ]
     boxes = [_box(name, kinds.get(name, "seed stage"), *at) for name, at in place.items()]
     return (
@@ -96,8 +109,14 @@ def _box(name: str, kind: str, x: int, y: int) -> str:
     )
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    x1, y1, x2, y2 = start[0] + _WIDTH, start[1] + _HEIGHT // 2, end[0], end[1] + _HEIGHT // 2
-    middle = (x1 + x2) // 2
-    path = f"M{x1} {y1} C{middle} {y1} {middle} {y2} {x2} {y2}"
+def _arrow(start: tuple[int, int], lanes: list[tuple[int, int]], end: tuple[int, int]) -> str:
+    """A curve in each gap between two layers, and a straight line along each lane."""
+    x, y = start[0] + _WIDTH, start[1] + _HEIGHT // 2
+    path = f"M{x} {y}"
+    for left, level in [*lanes, (end[0], end[1] + _HEIGHT // 2)]:
+        middle = (x + left) // 2
+        path += f" C{middle} {y} {middle} {level} {left} {level}"
+        x, y = left + _WIDTH, level
+        if (left, level) in lanes:
+            path += f" H{x}"
     return f'<path d="{path}" fill="none" stroke="#94a3b8" stroke-width="1.5"/>'

@@ -64,11 +64,12 @@ def _cell(column: ColumnConfig | None, value: Any, row: Mapping[Any, Any]) -> Re
 
 def _asked(field: str, template: str, row: Mapping[Any, Any]) -> Text:
     """The prompt as it was sent, but for lists and mappings; the template where it reads a column that is left out."""
+    name = field.replace("_", " ")
     try:
-        text = Template(template).render({str(name): value for name, value in row.items()})
+        text = Template(template).render({str(column): value for column, value in row.items()})
     except TemplateError:
-        text = template
-    return Text(f"{field.replace('_', ' ')}: {_trimmed(text)}", style="dim italic")
+        name, text = f"{name} (template)", template
+    return Text(f"{name}: {_trimmed(text)}", style="dim italic")
 
 
 def _shown(column: ColumnConfig | None, value: Any) -> RenderableType:

@@ -144,6 +144,14 @@ class CustomColumnConfig(ColumnConfig):
         """Models that the function declares."""
         return (Reference(alias, "generator_function") for alias in self._declared("model_aliases"))
 
+    def asks_from_thread(self) -> bool:
+        """Whether the function waits for models in a thread. False where the function is wrong, which `check` reports."""
+        try:
+            call = FunctionCall(self.function(), self.generator_params)
+        except (ConfigError, ValueError):
+            return False
+        return call.wants_models and not call.is_async
+
     def check(self) -> Iterator[tuple[str, str]]:
         """Whether the function is there and can be called so."""
         try:

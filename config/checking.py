@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.base import ColumnConfig
+from prefect_datagen.columns.custom import CustomColumnConfig
 from prefect_datagen.columns.llm import LLMColumnConfig
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.sampling import check_together
@@ -44,12 +45,14 @@ def check(config: DatasetConfig, *, declared: set[str], aliases: set[str]) -> li
         problems.append(Problem(("columns",), "a dataset needs at least one column"))
     known = declared | seed_columns | {name for column in config.columns for name in column.produces()}
     kinds = {model.alias: model.inference_parameters.generation_type for model in config.model_configs}
+    batched = {model.alias for model in config.model_configs if model.mode is Mode.BATCH}
     problems += _duplicates(config)
     for index, column in enumerate(config.columns):
         path: Path = ("columns", index)
         problems += _templates(column, path)
         problems += _references(column, path, known)
         problems += _aliases(column, path, aliases, kinds)
+        problems += _batched_threads(column, path, batched)
         problems += [Problem((*path, *_steps(field)), message) for field, message in column.check()]
         if isinstance(column, SeedDatasetColumnConfig) and column.name not in seed_columns and seed_columns:
             problems.append(
@@ -147,6 +150,19 @@ def _aliases(column: ColumnConfig, path: Path, aliases: set[str], kinds: Mapping
                 (*path, *_steps(reference.field)),
                 f"model alias {reference.column!r} is for {kinds[reference.column]}; its inference_parameters need "
                 f"generation_type {wanted!r} here",
+            )
+
+
+def _batched_threads(column: ColumnConfig, path: Path, batched: set[str]) -> Iterator[Problem]:
+    """A function in a thread waits there for its batch, so a batch would hold as many cells as there are threads."""
+    if not isinstance(column, CustomColumnConfig) or not column.asks_from_thread():
+        return
+    for reference in column.model_aliases():
+        if reference.column in batched:
+            yield Problem(
+                (*path, *_steps(reference.field)),
+                f"asks model {reference.column!r}, which is in batch mode, from a `def`: each cell would hold a thread "
+                "until its batch ends; write it as `async def`, or use `mode: live`",
             )
 
 

@@ -133,7 +133,7 @@ class MockBatches:
         """Let batches that were held end."""
         held, self._held = self._held, []
         for batch in held:
-            self._end(batch, batch.end)
+            self._end(batch, "completed" if batch.end == "held" else batch.end)
 
     def count(self) -> tuple[int, int]:
         """Batches and their requests that were created."""
@@ -177,7 +177,7 @@ class MockBatches:
         batch.errors = _validate(batch)
         if batch.errors:
             batch.status = "failed"
-        elif self.behaviour.hold:
+        elif self.behaviour.hold or batch.end == "held":
             batch.status = "in_progress"
             self._held.append(batch)
         else:

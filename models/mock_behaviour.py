@@ -94,8 +94,10 @@ class MockBehaviour(_Options):
     refuse_response_format: bool = Field(default=False, description="400 to each request with a `response_format`.")
     hold: bool = Field(default=False, description="Calls arrive and wait until this is false again.")
     batch_seconds: float = Field(default=0.0, ge=0, description="Seconds from a batch's creation to its end.")
-    batch_ends: tuple[Literal["completed", "expired", "cancelled", "token_limit_exceeded"], ...] = Field(
-        default=(), description="How the first batches end, in order of creation; the others complete."
+    batch_ends: tuple[Literal["completed", "held", "expired", "cancelled", "token_limit_exceeded"], ...] = Field(
+        default=(),
+        description="How the first batches end, in order of creation; the others complete. `held` ones do at the next "
+        "change of behaviour.",
     )
     batch_fault: Literal["500", "lost-reply"] | None = Field(
         default=None, description="What the first request to create a batch gets; `lost-reply` creates it all the same."

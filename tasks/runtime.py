@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 _limiters = LimiterRegistry()
 """Limits of this process, shared by all runs in it."""
 
+_NO_CEILING = sys.maxsize
+"""Cells of async functions at once where they may wait for a batch: it is to hold those of all rows in flight."""
+
 
 class Runtime:
     """See the module's docstring. `stopping` is set when the run is to end: stages look at it before they start."""
@@ -108,6 +111,7 @@ class Runtime:
             retry=RetryPolicy(run.max_retries, run.salvage_rounds),
             shutdown_grace=run.shutdown_grace_seconds,
             slow_call=run.slow_call_seconds,
+            max_loop_cells=_NO_CEILING if self._batches else DriverSettings.max_loop_cells,
             max_thread_cells=run.worker_threads,
             trace=run.trace,
         )

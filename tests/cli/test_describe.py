@@ -51,3 +51,6 @@ def test_as_a_picture_there_is_a_box_for_each_column_and_an_arrow_for_each_input
     assert {"topic", "title", "text", "size"} <= texts
     assert len(list(root.iter(f"{SVG}rect"))) == 4
     assert len(list(root.iter(f"{SVG}path"))) == 4  # title and text read topic, text reads title, size reads text
+    [around] = [path.attrib["d"] for path in root.iter(f"{SVG}path") if "H" in path.attrib["d"]]
+    lane = float(around.split(" H")[0].split()[-1])  # of topic to text, past title
+    assert all(lane > float(box.attrib["y"]) + float(box.attrib["height"]) for box in root.iter(f"{SVG}rect"))

@@ -64,7 +64,7 @@ def test_records_come_one_by_one_with_prompts_and_judgements() -> None:
     assert text.index("row 1 of 2") < text.index("row 2 of 2")
     assert "prompt: Code about tea" in text
     assert "system prompt: Be brief." in text
-    assert "prompt: Judge {{ secret }}" in text  # it reads a column that is left out of the dataset
+    assert "prompt (template): Judge {{ secret }}" in text  # it reads a column that is left out of the dataset
     assert "taste: " in text
     assert "1, 2" in text
     assert "[offline model]" in text.split("taste: ")[1]  # the reasoning

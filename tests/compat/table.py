@@ -505,6 +505,27 @@ CASES: list[Case] = [
     ),
     Case(
         MODELS,
+        "an answer without content",
+        column("m_answer", "llm-text", **_TEXT),
+        lambda frame: bool((frame.m_answer.str.len() > 0).all()),
+        Verdict.DIFFERS,
+        "a 200 without content is an error: asked again, then the row is rejected; there an empty cell",
+    ),
+    Case(
+        MODELS,
+        "two aliases of one model",
+        several(
+            lambda builder, folder: builder.add_model_config(
+                dd.ModelConfig(alias="second", model="m", provider="offline")
+            ),
+            column("m_second", "llm-text", prompt="Write.", model_alias="second"),
+        ),
+        lambda frame: bool((frame.m_second.str.len() > 0).all()),
+        Verdict.DIFFERS,
+        "each has its own limits and its own usage; there the usage is told by model, and one alias hides the other's",
+    ),
+    Case(
+        MODELS,
         "a provider that only Data Designer's own settings name",
         lambda builder, folder: (
             builder.add_model_config(dd.ModelConfig(alias="far", model="m", provider="nvidia")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,15 @@ def test_a_complete_dataset_leaves_nothing_to_do(place: Place, mock_server: Mock
     assert lines[1] == "rows: 0 to make, 0 to repair, 20 kept"
     assert not any("calls" in line for line in lines)
     assert mock_server.stats().calls == 0
+
+
+def test_the_plan_tells_what_constraints_accept_before_a_row_is_made(tmp_path: Path) -> None:
+    """A share that is low is seen before it is waited for: of ten tenths one is above 0.9."""
+    column = {"name": "x", "column_type": "sampler", "sampler_type": "uniform", "params": {"low": 0, "high": 1}}
+    limit = {"constraint_type": "scalar_inequality", "target_column": "x", "operator": "gt", "rhs": 0.9}
+    lines = Place(tmp_path, {"columns": [column], "constraints": [limit]}).plan(20)
+    [told] = [line for line in lines if line.startswith("constraints ")]
+    found = re.fullmatch(r"constraints x > 0\.9: (0\.\d+) of the drawn rows are accepted", told)
+    assert found is not None, told
+    assert float(found[1]) == pytest.approx(0.1, abs=0.05)
+    assert not (tmp_path / "dataset").exists()

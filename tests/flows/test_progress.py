@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -68,9 +69,9 @@ def test_a_call_that_takes_long_and_a_run_that_stands_still_are_in_prefects_logs
 ) -> None:
     """Each call with its age, model, column and row; the run with what is in flight, ready, deferred, and why."""
     mock_server.become(latency_ms=1_500)
-    run_id, state, _ = build(
-        feedback(mock_server.url), tmp_path / "d", 10, slow_call_seconds=0.4, progress_interval=0.1
-    )
+    config = feedback(mock_server.url)
+    config["model_configs"][0]["model"] = "slow-progress"  # limits that other runs of this process lead to are kept
+    run_id, state, _ = build(config, tmp_path / "d", 10, slow_call_seconds=0.4, progress_interval=0.1)
     assert state.is_completed()
     lines = logged(run_id, "waiting for 'writer'", "nothing finished for")
     waiting = next(line for line in lines if line.startswith("waiting for 'writer' since "))
@@ -116,3 +117,23 @@ def test_a_circuit_that_is_not_closed_is_shown(tmp_path: Path, mock_server: Mock
     assert "writer circuit open" in seen[-1].line()
     assert "(stopping: stopped early: " in seen[-1].line()
     assert shown(run_id, "writer circuit open") == seen[-1].line()
+
+
+def test_the_acceptance_of_constraints_is_in_the_log(tmp_path: Path) -> None:
+    """Of two independent uniforms half are in order: as it was drawn, once for the run."""
+    config = {
+        "columns": [
+            {"name": name, "column_type": "sampler", "sampler_type": "uniform", "params": {"low": 0, "high": 1}}
+            for name in ("low", "high")
+        ],
+        "constraints": [
+            {"constraint_type": "column_inequality", "target_column": "low", "operator": "lt", "rhs": "high"}
+        ],
+    }
+    run_id, state, _ = build(config, tmp_path / "d", 4_000, row_group_size=2_000)
+    assert state.is_completed()
+    lines = [line for line in logged(run_id, "constraints low < high") if line.startswith("constraints ")]
+    assert len(lines) == 1
+    told = re.fullmatch(r"constraints low < high: (0\.\d+) of the drawn rows are accepted", lines[0])
+    assert told is not None, lines
+    assert float(told[1]) == pytest.approx(0.5, abs=0.05)

@@ -15,36 +15,12 @@ from prefect_datagen.engine.errors import EarlyShutdownError
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.results import BuildResult
+from tests.flows.configs import postcards
 from tests.mock_server import MockServer
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 PNG = b"\x89PNG\r\n\x1a\n"
-
-
-def postcards(url: str | None, **changes: Any) -> dict[str, Any]:
-    """A text, its vector, a list's vectors, and an image."""
-    where = "endpoint" if url else "offline"
-    config: dict[str, Any] = {
-        "columns": [
-            {"name": "id", "column_type": "sampler", "sampler_type": "uuid", "params": {}},
-            {"name": "vector", "column_type": "embedding", "target_column": "id", "model_alias": "embedder"},
-            {"name": "photo", "column_type": "image", "prompt": "A postcard {{ id }}", "model_alias": "painter"},
-        ],
-        "model_configs": [
-            {
-                "alias": "embedder",
-                "model": "e",
-                "provider": where,
-                "inference_parameters": {"generation_type": "embedding", "dimensions": 6, "max_parallel_requests": 3},
-                "price": {"input": 1.0},
-            },
-            {"alias": "painter", "model": "i", "provider": where, "inference_parameters": {"generation_type": "image"}},
-        ],
-    }
-    if url:
-        config["model_providers"] = [{"name": "endpoint", "endpoint": url}]
-    return config | changes
 
 
 def build(config: dict[str, Any], path: Path, rows: int, **run: Any) -> BuildResult:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from prefect_datagen.blocks import ParquetRowGroupSink
+from prefect_datagen.columns.custom import custom_column_generator
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import ConfigError, EarlyShutdownError, ModelError
 from prefect_datagen.flows.build import build_dataset
@@ -17,9 +18,9 @@ from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.progress import ProgressSnapshot, progress_to
 from prefect_datagen.storage import DatasetReader
 from prefect_datagen.storage.journal import Journal
-from tests.flows.configs import feedback
+from tests.flows.configs import feedback, postcards
 from tests.mock_server import MockServer
-from tests.reliability.child_builds import ForkServer
+from tests.reliability.child_builds import Child, ForkServer
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -40,6 +41,14 @@ def batched(url: str, **batch: Any) -> dict[str, Any]:
 def build(config: dict[str, Any], path: Path, rows: int = ROWS, **run: Any) -> Any:
     run_config = RunConfig.model_validate({**RUN, **run})
     return build_dataset(config, num_records=rows, sink=ParquetRowGroupSink(path=path), run=run_config)
+
+
+def wait_for_batches(server: MockServer, number: int, child: Child) -> None:
+    """So many batches were created. Where they were not, what the child printed says why."""
+    try:
+        server.wait_until(lambda stats: stats.batches >= number, timeout=120)
+    except TimeoutError as error:
+        raise AssertionError(f"{error}; the child printed: {child.output}") from error
 
 
 def test_rows_usage_and_cost_are_those_of_live_calls_at_half_the_price(mock_server: MockServer, tmp_path: Path) -> None:
@@ -66,15 +75,13 @@ def test_after_a_kill_the_running_batches_are_taken_up(
 ) -> None:
     """Nothing is paid for twice; what came back before the kill is replayed from the journal."""
     config, path = batched(mock_server.url, **WHOLE), tmp_path / "d"
-    wanted = 1 if moment == "first column" else 2
-    mock_server.become(hold=wanted == 1)
-    if wanted == 2:
-        mock_server.become(batch_seconds=1.5)
+    ends = ["held"] if moment == "first column" else ["completed", "held"]
+    mock_server.become(batch_ends=ends)
     child = fork_server.build(config, path, ROWS, **RUN)
-    mock_server.wait_until(lambda stats: stats.batches >= wanted, timeout=60)
+    wait_for_batches(mock_server, len(ends), child)
     child.kill()
     assert child.wait() == -signal.SIGKILL
-    mock_server.control(hold=False, batch_seconds=0)
+    mock_server.control(batch_ends=[])
     result = build(config, path)
     stats = mock_server.stats()
     assert (stats.batches, stats.batched_requests, stats.repeated_requests) == (2, 2 * ROWS, 0)
@@ -93,7 +100,7 @@ def test_an_interrupted_run_leaves_its_batches_to_the_next(
     config, path = batched(mock_server.url, **WHOLE), tmp_path / "d"
     mock_server.become(hold=True)
     child = fork_server.build(config, path, ROWS, **RUN)
-    mock_server.wait_until(lambda stats: stats.batches >= 1, timeout=60)
+    wait_for_batches(mock_server, 1, child)
     child.send(signal.SIGINT)
     child.wait()
     metadata = DatasetReader(path).metadata()
@@ -176,3 +183,57 @@ def test_several_endpoints_or_another_protocol_are_refused(mock_server: MockServ
     model["endpoints"] = [{"provider": "endpoint"}, {"provider": "offline"}]
     with pytest.raises(ConfigError, match="takes one endpoint"):
         DatasetConfig.load(config | {"model_configs": [model]})
+
+
+def test_vectors_and_images_go_in_batches(mock_server: MockServer, tmp_path: Path) -> None:
+    """One batch for each; the images are files beside the dataset, as those of live calls are."""
+    config = postcards(mock_server.url)
+    batch = QUICK | WHOLE | {"max_requests": 12}
+    config["model_configs"] = [model | {"mode": "batch", "batch": batch} for model in config["model_configs"]]
+    frame = build(config, tmp_path / "batch", 12, row_group_size=4).load_dataset()
+    stats = mock_server.stats()
+    assert (stats.batches, stats.batched_requests) == (2, 24)
+    live = build(postcards(mock_server.url), tmp_path / "live", 12, row_group_size=4).load_dataset()
+    pd.testing.assert_frame_equal(frame, live)
+    for photo in frame["photo"]:
+        image = (tmp_path / "batch" / photo).read_bytes()
+        assert image.startswith(b"\x89PNG")
+        assert image == (tmp_path / "live" / photo).read_bytes()
+
+
+@custom_column_generator(required_columns=["number"], model_aliases=["writer"])
+async def shortened(row: dict[str, Any], models: Any) -> str:
+    draft, _ = await models["writer"].generate(f"Write about {row['number']}.")
+    final, _ = await models["writer"].generate(f"Make it shorter: {draft}")
+    return str(final)
+
+
+@custom_column_generator(required_columns=["number"], model_aliases=["writer"])
+def written(row: dict[str, Any], models: Any) -> str:
+    answer, _ = models["writer"].generate(f"Write about {row['number']}.")
+    return str(answer)
+
+
+def custom(url: str, function: Any, **batch: Any) -> dict[str, Any]:
+    """A custom column beside a sampler, with the model in batch mode."""
+    config = batched(url, **batch)
+    column = {"name": "made", "column_type": "custom", "generator_function": function}
+    return config | {"columns": [config["columns"][0], column]}
+
+
+def test_an_async_custom_function_asks_for_all_rows_in_one_batch(mock_server: MockServer, tmp_path: Path) -> None:
+    """However many cells there are: both calls of a cell are in a batch of all cells."""
+    rows = 300
+    config = custom(mock_server.url, shortened, **WHOLE | {"max_requests": rows})
+    assert build(config, tmp_path / "d", rows, row_group_size=50).load_dataset()["made"].str.len().min() > 0
+    stats = mock_server.stats()
+    assert (stats.batches, stats.batched_requests) == (2, 2 * rows)
+
+
+def test_a_custom_function_that_would_hold_a_thread_is_refused(mock_server: MockServer, tmp_path: Path) -> None:
+    config = custom(mock_server.url, written)
+    with pytest.raises(ConfigError, match=r"columns\[1\]\.generator_function: asks model 'writer'.*async def"):
+        build(config, tmp_path / "d")
+    assert mock_server.stats().batches == 0
+    config["model_configs"][0] |= {"mode": "live"}
+    assert len(build(config, tmp_path / "d", 10).load_dataset()) == 10
