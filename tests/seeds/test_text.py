@@ -117,7 +117,7 @@ def test_json_mistakes_are_named_with_their_line(tmp_path: Path, content: bytes,
 
 
 @pytest.mark.parametrize("name", ["a.csv.gz", "a.jsonl.gz"])
-@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"a\n" * 1000)[:-9]])
+@pytest.mark.parametrize("content", [b"not gzip", gzip.compress(b"a\n" * 1000)[:-9]], ids=["not gzip", "cut off"])
 def test_broken_compression_is_a_config_error(tmp_path: Path, name: str, content: bytes) -> None:
     path = write(tmp_path / name, content)
     with pytest.raises(ConfigError, match=r"a\.(csv|jsonl)\.gz"):
