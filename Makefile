@@ -1,14 +1,13 @@
 # Two commands do all the set-up: `make quickstart` and `make test`. Each makes its own virtual environment.
 PYTHON ?= python3
 VENV := .venv
-JOBS ?= 2
 BIN := $(VENV)/bin
 
 .PHONY: help quickstart test check chaos bench bench-server clean
 
 help:
 	@echo "make quickstart   install, then build the example dataset offline into out/airports"
-	@echo "make test         install with the test tools, then run the tests (JOBS=2 processes)"
+	@echo "make test         install with the test tools, then run the tests"
 	@echo "make check        lint and types"
 	@echo "make chaos        a hundred random kill -9, each followed by a resume"
 	@echo "make bench        the benchmarks, as a table with ratios; ONLY=1,2 some rows of it, RUNS=3 fewer runs"
@@ -28,7 +27,7 @@ quickstart: $(VENV)/.installed
 	@echo "look at it: $(BIN)/python -c \"import pandas; print(pandas.read_parquet('out/airports/data'))\""
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
+	$(BIN)/python -m pytest -q
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .
