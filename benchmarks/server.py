@@ -436,7 +436,7 @@ async def seen_after_commit(dataset: Path, folder: Path) -> list[float]:
                     if raw.startswith(b"data: ") and json.loads(raw[6:])["version"] > version:
                         break
                 found.append(time.perf_counter() - began)
-                total = (await server.get("api/datasets"))["datasets"][0]["row_groups"]
+                total = (await server.get("api/datasets"))[0]["row_groups"]
                 if total != index + 1:
                     raise RuntimeError(f"{total} row groups are shown after {index + 1} commits")
     shutil.rmtree(copy)

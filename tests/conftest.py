@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterator
 
@@ -16,6 +17,16 @@ settings.register_profile("suite", deadline=None, derandomize=True)
 settings.load_profile("suite")
 
 
+@pytest.fixture(autouse=True)
+def _same_environment() -> Iterator[None]:
+    """No variable that a test, or the command line that it calls in this process, has set is there for the next one."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectServer]:
     """A real Prefect server, which this process uses, too; flows end without waiting for their heartbeat thread.
@@ -23,12 +34,17 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSer
     There is one for all tests: Prefect sends the events of a process, which is how a server learns of task runs, to the
     server that the first of them went to, whatever the settings say later.
     """
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
     with PrefectServer(tmp_path_factory.mktemp("prefect-home")) as server, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with temporary_settings({PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield server
+            # What is still to be sent goes now: at this process's end it would be tried for a minute, with nobody there.
+            for worker in (APILogWorker, EventsWorker):
+                worker.drain_all()
 
 
 @pytest.fixture(scope="session")

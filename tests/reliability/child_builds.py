@@ -103,7 +103,17 @@ class ForkServer:
         self._end_last()
         self._logs += 1
         log = self._home / f"{self._logs}.log"
-        order = BuildOrder(config=config, path=str(path), rows=rows, run=run, log=str(log), die_at=die_at, step=step)
+        environment = {name: value for name, value in os.environ.items() if name.startswith("DATAGEN_")}
+        order = BuildOrder(
+            config=config,
+            path=str(path),
+            rows=rows,
+            run=run,
+            log=str(log),
+            die_at=die_at,
+            step=step,
+            environment=environment,
+        )
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")

@@ -47,7 +47,8 @@ LAZY = (
 class BuildOrder(TypedDict):
     """What a child is to build, where its output goes, and at which step on disk it dies (from 1; 0 for never).
 
-    Where `step` is not empty, only steps that contain it count.
+    Where `step` is not empty, only steps that contain it count. `environment` is that of the test which asks: the server
+    has the one of the test that was first.
     """
 
     config: dict[str, Any]
@@ -57,6 +58,7 @@ class BuildOrder(TypedDict):
     log: str
     die_at: int
     step: str
+    environment: dict[str, str]
 
 
 class ObservedSink(ParquetRowGroupSink):
@@ -125,6 +127,7 @@ def run_child(order: BuildOrder) -> None:
     descriptor = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
+    os.environ.update(order["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code = build(order)
     sys.stdout.flush()
