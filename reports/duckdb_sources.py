@@ -25,8 +25,8 @@ from typing import Any
 
 import duckdb
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from prefect_datagen.engine.outcomes import USAGE_COUNTS
 from prefect_datagen.reports.dataset_files import DatasetFiles, DatasetState
 from prefect_datagen.reports.duckdb_query import CONFIG, lock, run_select
 from prefect_datagen.reports.errors import QueryCancelledError, QueryError
@@ -189,24 +189,10 @@ class _Snapshot:
 
 def _records(state: DatasetState) -> dict[str, pa.Table]:
     """The relations that are made of manifests and metadata."""
-    counts = ("index", "start_row", "planned", "requested", "written", "rejected", "filtered", "part_bytes")
-    row_groups = {name: pa.array([getattr(item, name) for item in state.manifests], pa.int64()) for name in counts}
-    row_groups["outcome"] = pa.array([item.outcome.value for item in state.manifests], pa.string())
-    for name in ("started_at", "ended_at"):
-        row_groups[name] = pa.array([getattr(item, name) for item in state.manifests], pa.timestamp("us", "UTC"))
-    row_groups["seconds"] = pa.array(
-        [
-            (item.ended_at - item.started_at).total_seconds() if item.started_at and item.ended_at else None
-            for item in state.manifests
-        ],
-        pa.float64(),
-    )
     schema = state.schema()
+    tables = state.manifest_tables.of(state.manifests)
     return {
-        "row_groups": pa.table(row_groups),
-        "rejections": _pairs(state, "rejected_by_reason", "reason", "rows", pa.int64()),
-        "stages": _pairs(state, "stage_seconds", "stage", "seconds", pa.float64()),
-        "usage": _usage(state),
+        **tables,
         "columns": pa.table(
             {
                 "position": pa.array(range(len(schema.names) if schema else 0), pa.int64()),
@@ -214,50 +200,28 @@ def _records(state: DatasetState) -> dict[str, pa.Table]:
                 "type": pa.array([str(each) for each in schema.types] if schema else [], pa.string()),
             }
         ),
-        "dataset": _dataset(state),
+        "dataset": _dataset(state, tables["row_groups"]),
     }
 
 
-def _pairs(state: DatasetState, field: str, key: str, value: str, kind: pa.DataType) -> pa.Table:
-    found = [(item.index, *pair) for item in state.manifests for pair in getattr(item, field).items()]
-    return pa.table(
-        {
-            "row_group": pa.array([each[0] for each in found], pa.int64()),
-            key: pa.array([each[1] for each in found], pa.string()),
-            value: pa.array([each[2] for each in found], kind),
-        }
-    )
-
-
-def _usage(state: DatasetState) -> pa.Table:
-    found = [(item.index, alias, spent) for item in state.manifests for alias, spent in item.usage.items()]
-    columns = {
-        "row_group": pa.array([each[0] for each in found], pa.int64()),
-        "model": pa.array([each[1] for each in found], pa.string()),
-    }
-    for name in USAGE_COUNTS:
-        kind = pa.float64() if name == "cost" else pa.int64()
-        columns[name] = pa.array([getattr(each[2], name) for each in found], kind)
-    return pa.table(columns)
-
-
-def _dataset(state: DatasetState) -> pa.Table:
+def _dataset(state: DatasetState, row_groups: pa.Table) -> pa.Table:
     """One row. Before the first run has ended, what was asked for is not known and stands as null."""
-    metadata, manifests = state.metadata, state.manifests
-    starts = [item.started_at for item in manifests if item.started_at]
-    ends = [item.ended_at for item in manifests if item.ended_at]
-    started = metadata.started_at if metadata else min(starts, default=None)
-    ended = metadata.ended_at if metadata else max(ends, default=None)
+    metadata = state.metadata
+    started = metadata.started_at if metadata else pc.min(row_groups["started_at"]).as_py()
+    ended = metadata.ended_at if metadata else pc.max(row_groups["ended_at"]).as_py()
+    written, rejected, filtered, size = (
+        pc.sum(row_groups[name], min_count=0).as_py() for name in ("written", "rejected", "filtered", "part_bytes")
+    )
     return pa.table(
         {
             "name": pa.array([state.name], pa.string()),
             "status": pa.array([state.status.value], pa.string()),
             "requested": pa.array([metadata.target_num_records if metadata else None], pa.int64()),
-            "written": pa.array([sum(item.written for item in manifests)], pa.int64()),
-            "rejected": pa.array([sum(item.rejected for item in manifests)], pa.int64()),
-            "filtered": pa.array([sum(item.filtered for item in manifests)], pa.int64()),
-            "row_groups": pa.array([len(manifests)], pa.int64()),
-            "bytes": pa.array([sum(item.part_bytes for item in manifests)], pa.int64()),
+            "written": pa.array([written], pa.int64()),
+            "rejected": pa.array([rejected], pa.int64()),
+            "filtered": pa.array([filtered], pa.int64()),
+            "row_groups": pa.array([row_groups.num_rows], pa.int64()),
+            "bytes": pa.array([size], pa.int64()),
             "seed": pa.array([metadata.seed if metadata else None], pa.int64()),
             "started_at": pa.array([started], pa.timestamp("us", "UTC")),
             "ended_at": pa.array([ended], pa.timestamp("us", "UTC")),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 import os
-import stat
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -147,8 +146,7 @@ def load_dataset(
     with tracker.phase(f"{name}.records"):
         source = PinnedDatasetSource(directory, previous=previous.source if previous else None)
         state = source.state()
-        for part in (*state.data_parts, *state.rejects_parts, *state.trace_parts):
-            _check_part(state.path, part)
+        _check_parts(state.path, (*state.data_parts, *state.rejects_parts, *state.trace_parts))
     with tracker.phase(f"{name}.tables"):
         connection = connect()
         views = PartViews(connection)
@@ -169,8 +167,9 @@ def load_dataset(
 
 def _parts(state: DatasetState) -> dict[str, list[tuple[str, int | None]]]:
     """The parts of each table, with their number of rows where the manifests tell it."""
-    written = {str(state.path / item.part): item.written for item in state.manifests if item.part}
-    rejected = {str(state.path / item.rejects_part): item.rejected for item in state.manifests if item.rejects_part}
+    root = state.path
+    written = {f"{root}/{item.part}": item.written for item in state.manifests if item.part}
+    rejected = {f"{root}/{item.rejects_part}": item.rejected for item in state.manifests if item.rejects_part}
     return {
         "data": [(part, written.get(part)) for part in state.data_parts],
         "rejects": [(part, rejected.get(part)) for part in state.rejects_parts],
@@ -201,19 +200,39 @@ def _table(
     return DatasetTable(name, columns, tuple(paths), ends)
 
 
-def _check_part(root: Path, path: str) -> None:
-    """A manifest is data like any other: it may not lead out of the dataset.
+def _check_parts(root: Path, paths: Iterable[str]) -> None:
+    """A manifest is data like any other: no part may lead out of the dataset. Each folder is listed once.
 
     Raises:
-        SinkError: it does, or the part is missing.
+        SinkError: one does, or is missing.
     """
-    folder, name = os.path.split(path)
-    parent, folder_name = os.path.split(folder)
-    if parent != str(root) or folder_name not in layout.PART_FOLDERS or layout.part_index(name) is None:
-        raise SinkError(f"a manifest names the part {name!r}, which is in no folder of the dataset", path=path)
-    try:
-        status = os.lstat(path)
-    except OSError as error:
-        raise SinkError(f"part {name!r} of a row group cannot be read: {error.strerror}", path=path) from error
-    if not stat.S_ISREG(status.st_mode) or os.path.islink(folder):
+    plain: dict[str, set[str]] = {}
+    for path in paths:
+        folder, _, name = path.rpartition("/")
+        if folder not in plain:
+            plain[folder] = _plain_files(root, folder)
+        if name in plain[folder]:
+            continue
+        if not _holds_parts(root, folder):
+            raise SinkError(f"a manifest names the part {name!r}, which is in no folder of the dataset", path=path)
+        try:
+            os.lstat(path)
+        except OSError as error:
+            raise SinkError(f"part {name!r} of a row group cannot be read: {error.strerror}", path=path) from error
         raise SinkError(f"part {name!r} is a link or no file; only plain files of the dataset are read", path=path)
+
+
+def _plain_files(root: Path, folder: str) -> set[str]:
+    """Names of the parts in a folder of the dataset that are neither links nor behind one."""
+    if not _holds_parts(root, folder) or os.path.islink(folder) or not os.path.isdir(folder):
+        return set()
+    with os.scandir(folder) as entries:
+        return {
+            entry.name
+            for entry in entries
+            if layout.part_index(entry.name) is not None and entry.is_file(follow_symlinks=False)
+        }
+
+
+def _holds_parts(root: Path, folder: str) -> bool:
+    return os.path.dirname(folder) == str(root) and os.path.basename(folder) in layout.PART_FOLDERS
