@@ -24,7 +24,7 @@ from prefect_datagen.engine.outcomes import (
 from prefect_datagen.flows.results import summary
 from prefect_datagen.tasks.ticket import RunTicket
 
-_LIBRARIES = ("prefect-datagen", "prefect", "pyarrow", "numpy", "pydantic", "aiohttp", "duckdb")
+_LIBRARIES = ("prefect-datagen", "prefect", "pyarrow", "numpy", "pydantic", "httptools", "duckdb")
 
 
 def make_metadata(

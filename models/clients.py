@@ -58,7 +58,7 @@ def make_client(
 
 
 def _make(provider: ModelProvider, api_key: SecretStr | None, headers: dict[str, str]) -> ChatClient:
-    # Imported here: aiohttp takes a quarter of a second, which a build with the offline model need not spend.
+    # Imported here: a build with the offline model needs none of what they import.
     if provider.provider_type not in PROVIDER_TYPES:
         from prefect_datagen.models.litellm_client import LiteLLMClient
 
