@@ -69,10 +69,13 @@ def tabular() -> dict[str, Any]:
 
 
 def build(config: dict[str, Any], rows: int, size: int, *, path: str | None = None, **run: Any) -> dict[str, Any]:
-    """Build into a folder, a temporary one where none is given; seconds of the flow run alone."""
+    """Build into a folder, a temporary one where none is given; seconds of the flow run alone, without the heartbeat that
+    `prefect-datagen build` leaves out, too."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
     from prefect_datagen import ParquetRowGroupSink, RunConfig, build_dataset
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         sink = ParquetRowGroupSink(path=path or f"{folder}/d")
         started = time.perf_counter()
         result = build_dataset(

@@ -71,9 +71,9 @@ class SqlColumnConfig(ColumnConfig):
             ConfigError: DuckDB refuses the expression for columns of these types.
         """
         columns = _parse(self.expr).columns
-        nothing = {name: pa.array([], upstream[name]) for name in columns}
+        nothing = {name: pa.nulls(0, upstream[name]) for name in columns}  # `pa.array([])` imports pandas
         try:
-            made = _evaluate(self._sql(), pa.table({_POSITION: pa.array([], pa.int64()), **nothing}))
+            made = _evaluate(self._sql(), pa.table({_POSITION: pa.nulls(0, pa.int64()), **nothing}))
         except _errors_of_values() as error:
             raise ConfigError(f"column {self.name!r}: expr {self.expr!r}: {error}") from error
         if len(made) != 0:
@@ -229,7 +229,8 @@ def _functions() -> dict[str, set[tuple[str, str | None]]]:
 def _evaluate(sql: str, table: pa.Table) -> pa.Array:
     """One value per row of `table`, in order."""
     made = _database().cursor().from_arrow(table).project(f"{sql} AS value").to_arrow_table().column(0)
-    values = made.combine_chunks()
+    # Without chunks Arrow makes the array by way of pandas.
+    values = made.combine_chunks() if made.num_chunks else pa.nulls(0, made.type)
     if isinstance(values, pa.DictionaryArray):
         return values.dictionary_decode()  # an ENUM: its words
     return values.storage if isinstance(values, pa.ExtensionArray) else values

@@ -169,7 +169,7 @@ class _Run:
             controller = Controller(
                 runtime=runtime,
                 plan=self.plan,
-                process=process_row_group if self._in_memory else with_results_in(self.ticket),
+                process=with_results_in(self.ticket) if self.plan.todo and not self._in_memory else process_row_group,
                 on_row_group_complete=self.callback,
                 on_progress=on_progress,
             )

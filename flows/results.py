@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.engine.outcomes import DatasetMetadata
 
@@ -15,14 +13,22 @@ if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
 
 
-class BuildResult(BaseModel):
-    """A finished build: where it is and what became of its rows."""
+class BuildResult:
+    """A finished build: where it is and what became of its rows.
 
-    model_config = ConfigDict(frozen=True)
+    No pydantic model: Prefect walks through those that a flow returns, looking for futures, and there is one record for
+    each row group in here.
 
-    path: str
-    metadata: DatasetMetadata
-    sink: ParquetRowGroupSink
+    Attributes:
+        path: where the dataset is.
+        metadata: the record.
+        sink: the sink that it was built into.
+    """
+
+    def __init__(self, *, path: str, metadata: DatasetMetadata, sink: ParquetRowGroupSink) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.sink = sink
 
     def dataset(self) -> Dataset:
         """The rows as a pyarrow dataset; nothing is loaded."""
@@ -40,6 +46,9 @@ class BuildResult(BaseModel):
     def summary(self) -> str:
         """One line: how many rows were written, and why others were not."""
         return summary(self.metadata)
+
+    def __repr__(self) -> str:
+        return f"BuildResult({self.path!r}, {self.summary})"
 
 
 class PreviewResult:

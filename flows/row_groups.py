@@ -200,7 +200,8 @@ class Controller:
                 self._rows[name] += getattr(outcome.manifest, name)
             self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
             self._rows["groups"] += 1
-            self._tallies = merge([self._tallies, outcome.manifest.checks])
+            if outcome.manifest.checks:
+                self._tallies = merge([self._tallies, outcome.manifest.checks])
         if self.on_row_group_complete is None or outcome.reused:
             return
         try:

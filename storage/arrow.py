@@ -28,6 +28,24 @@ def scan_table(table: pa.Table) -> Dataset:
     return dataset(table)
 
 
+def first_rows(path: str, rows: int, *, filesystem: Any = None) -> pa.Table:
+    """The first rows of a Parquet file; no more of it is read. Spares the import of `pyarrow.dataset`."""
+    from pyarrow.parquet import ParquetFile
+
+    batches: list[pa.RecordBatch] = []
+    with ParquetFile(path, filesystem=filesystem) as file:
+        for batch in file.iter_batches(batch_size=rows):
+            batches.append(batch)
+            if sum(each.num_rows for each in batches) >= rows:
+                break
+        return pa.Table.from_batches(batches, file.schema_arrow).slice(0, rows)
+
+
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """A table of no rows. `schema.empty_table()` makes it by way of pandas."""
+    return pa.Table.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
+
+
 def write_parquet(table: pa.Table, sink: pa.BufferOutputStream, **options: Any) -> None:
     """`pyarrow.parquet.write_table`."""
     from pyarrow.parquet import write_table

@@ -19,6 +19,7 @@ import pyarrow as pa
 from prefect_datagen.engine.errors import DatasetLockedError, InternalError, ResumeRefusedError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupManifest
 from prefect_datagen.storage import layout
+from prefect_datagen.storage.arrow import no_rows
 from prefect_datagen.storage.files import Files, Observer, open_files, sink_errors
 from prefect_datagen.storage.lock import WriterLock
 from prefect_datagen.storage.parts import encode, fit, rejects_table
@@ -70,7 +71,7 @@ class DatasetDirectory(DatasetReader):
         self._schema_given = schema
         self._compression = compression
         self._staged = staged
-        encode(schema.empty_table(), compression=compression)
+        encode(no_rows(schema), compression=compression)
         with sink_errors("open", self.location):
             self._files.prepare()
         with sink_errors("lock", self.location):
@@ -128,7 +129,7 @@ class DatasetDirectory(DatasetReader):
         committed = set(self._committed_indices())
         generated = layout.ROW_GROUPS if self._files.exists(layout.STAGED_MARK) else layout.DATA
         for folder in (generated, layout.REJECTS, layout.TRACES):
-            for name in self._files.sizes(folder):
+            for name in self._files.names(folder):
                 index = layout.part_index(name)
                 if index is not None and index not in committed:
                     self._files.delete(f"{folder}/{name}")
@@ -136,10 +137,10 @@ class DatasetDirectory(DatasetReader):
     def _refuse_foreign_files(self) -> None:
         """Every dataset has a run record before it has parts: without one, parts are somebody else's."""
         for folder in (layout.MANIFESTS, *layout.PART_FOLDERS):
-            foreign = [name for name in self._files.sizes(folder) if not name.startswith(".")]
+            foreign = [name for name in self._files.names(folder) if not name.startswith(".")]
             if foreign:
                 raise SinkError(
-                    f"{self.location} has {folder}/{foreign[0]} and no {layout.RUN}: it is no dataset of "
+                    f"{self.location} has {folder}/{min(foreign)} and no {layout.RUN}: it is no dataset of "
                     "prefect-datagen and is left alone; write to another directory",
                     path=self.location,
                 )
@@ -330,7 +331,7 @@ class DatasetDirectory(DatasetReader):
 
 def _at_least_one(parts: Iterable[pa.Table], schema: pa.Schema) -> Iterator[pa.Table]:
     rest = iter(parts)
-    yield next(rest, schema.empty_table())
+    yield next(rest, no_rows(schema))
     yield from rest
 
 

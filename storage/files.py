@@ -65,6 +65,10 @@ class Files(Protocol):
         """Contents of many files, in order, read side by side. A missing one is an error."""
         ...
 
+    def names(self, folder: str) -> list[str]:
+        """Names of the files in a folder, in no order; subfolders are left out. Empty where it is missing."""
+        ...
+
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file in a folder by name, sorted; subfolders are left out. Empty where it is missing."""
         ...
@@ -91,6 +95,10 @@ class Files(Protocol):
 
     def swap_in(self) -> None:
         """Put the folder `BUILDING` in the place of `DATA` and delete what was there."""
+        ...
+
+    def first_rows(self, path: str, rows: int) -> pa.Table:
+        """The first rows of a Parquet file."""
         ...
 
     def dataset(self, paths: Sequence[str], *, schema: pa.Schema | None) -> Dataset:

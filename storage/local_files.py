@@ -22,7 +22,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from prefect_datagen.storage.arrow import scan_files
+from prefect_datagen.storage.arrow import first_rows, scan_files
 from prefect_datagen.storage.files import Observer, unobserved
 from prefect_datagen.storage.layout import (
     BUILDING,
@@ -79,7 +79,7 @@ class LocalFiles:
         for leftover in (SWAPPED_OUT, BUILDING):
             self.delete_folder(leftover)
         for folder in (".", MANIFESTS, RESULTS, SUPERSEDED, *PART_FOLDERS):
-            for name in filter(is_temporary, self.sizes(folder)):
+            for name in filter(is_temporary, self.names(folder)):
                 self.delete(f"{folder}/{name}")
 
     def read(self, path: str) -> bytes | None:
@@ -96,6 +96,13 @@ class LocalFiles:
         # Threads are for files that are not in memory: a network file system takes a millisecond for each.
         with ThreadPoolExecutor(_READERS) as pool:
             return list(chain.from_iterable(pool.map(_read, batches)))
+
+    def names(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self._root / folder) as entries:
+                return [entry.name for entry in entries if entry.is_file()]
+        except FileNotFoundError:
+            return []
 
     def sizes(self, folder: str) -> dict[str, int]:
         try:
@@ -158,6 +165,9 @@ class LocalFiles:
             self.move(BUILDING, DATA)
         for old in (SWAPPED_OUT, BUILDING):
             self.delete_folder(old)
+
+    def first_rows(self, path: str, rows: int) -> pa.Table:
+        return first_rows(str(self._root / path), rows)
 
     def dataset(self, paths: Sequence[str], *, schema: pa.Schema | None) -> Dataset:
         return scan_files([str(self._root / path) for path in paths], schema=schema)

@@ -17,7 +17,7 @@ import fsspec
 import orjson
 
 from prefect_datagen.engine.errors import SinkError
-from prefect_datagen.storage.arrow import scan_files
+from prefect_datagen.storage.arrow import first_rows, scan_files
 from prefect_datagen.storage.files import Observer, unobserved
 from prefect_datagen.storage.layout import BUILDING, DATA, SWAP
 from prefect_datagen.storage.lock import RemoteLock
@@ -79,6 +79,9 @@ class RemoteFiles:
             found = self._fs.cat(full)  # asynchronous file systems fetch side by side
             return [bytes(found[path]) for path in full]
 
+    def names(self, folder: str) -> list[str]:
+        return list(self.sizes(folder))
+
     def sizes(self, folder: str) -> dict[str, int]:
         with self._asking(folder):
             full = self._full(folder)
@@ -136,10 +139,14 @@ class RemoteFiles:
             self._move_file(source + name[len(full) :], target + name[len(full) :])
 
     def swap_in(self) -> None:
-        names = list(self.sizes(BUILDING))
+        names = self.names(BUILDING)
         self.write(SWAP, orjson.dumps(names))
         self._finish_swap(names)
         self.delete_folder(BUILDING)
+
+    def first_rows(self, path: str, rows: int) -> pa.Table:
+        with self._asking(path):
+            return first_rows(self._full(path), rows, filesystem=self._fs)
 
     def dataset(self, paths: Sequence[str], *, schema: pa.Schema | None) -> Dataset:
         full = [self._full(path) for path in paths]
@@ -147,9 +154,9 @@ class RemoteFiles:
             return scan_files(full, schema=schema, filesystem=self._fs)
 
     def _finish_swap(self, names: list[str]) -> None:
-        for name in self.sizes(BUILDING):
+        for name in self.names(BUILDING):
             self._move_file(f"{BUILDING}/{name}", f"{DATA}/{name}")
-        for name in set(self.sizes(DATA)) - set(names):
+        for name in set(self.names(DATA)) - set(names):
             self.delete(f"{DATA}/{name}")
         self.delete(SWAP)
 

@@ -77,7 +77,8 @@ class Column:
             reference.column for _, params in config.branches() for reference in params.references()
         )
         self._skip = TemplateSkip(config.skip) if config.skip else None
-        self._skip_value = pa.scalar(config.skip.value if config.skip else None, self._type)
+        # `pa.scalar` imports pandas, which a config without a skip rule need not wait for.
+        self._skip_value = pa.scalar(config.skip.value, self._type) if config.skip else pa.nulls(1, self._type)[0]
         read = self._parents.union(*(condition.references for condition in self._conditions))
         self._contagious = read if config.propagate_skip else frozenset[str]()
         self.inputs: frozenset[str] = read.union(self._skip.inputs if self._skip else ())

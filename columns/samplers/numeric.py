@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
+from functools import cache
 from typing import Annotated, Literal
 
 import numpy as np
@@ -78,9 +79,10 @@ class GaussianSamplerParams(SamplerParams):
 
     def plan(self, target: Target) -> Plan:
         """One word per row, by the inverse distribution function."""
-        from scipy.special import ndtri
 
         def draw(rows: Rows) -> pa.Array:
+            from scipy.special import ndtri
+
             values = self.mean + self.stddev * ndtri(open_unit(rows.words[:, 0]))
             return pa.array(rounded(values, self.decimal_places))
 
@@ -119,9 +121,10 @@ class BinomialSamplerParams(SamplerParams):
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
-        from scipy.special import betaincc
 
         def at_most(counts: _Floats) -> _Floats:
+            from scipy.special import betaincc
+
             # The binomial distribution function is an incomplete beta function (DLMF 8.17.5).
             return np.where(counts < self.n, betaincc(counts + 1, np.maximum(self.n - counts, 1), self.p), 1.0)
 
@@ -141,9 +144,13 @@ class PoissonSamplerParams(SamplerParams):
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
-        from scipy.special import pdtr
 
-        return _count_plan(self.mean, self.mean, 1.0, lambda counts: pdtr(counts, self.mean))
+        def at_most(counts: _Floats) -> _Floats:
+            from scipy.special import pdtr
+
+            return np.asarray(pdtr(counts, self.mean))
+
+        return _count_plan(self.mean, self.mean, 1.0, at_most)
 
 
 def rounded(values: NDArray[np.float64], places: int | None) -> NDArray[np.float64]:
@@ -177,11 +184,16 @@ def _count_plan(
     if largest is not None:
         high = min(high, largest)
     if high - low < _MAX_TABLE:
-        table = at_most(np.arange(low, high + 1, dtype=np.float64))
-        return Plan(1, lambda rows: pa.array(low + look_up(table, open_unit(rows.words[:, 0]))))
-    from scipy.special import ndtri
+
+        @cache
+        def table() -> _Floats:  # with the first draw: scipy takes a while to import
+            return at_most(np.arange(low, high + 1, dtype=np.float64))
+
+        return Plan(1, lambda rows: pa.array(low + look_up(table(), open_unit(rows.words[:, 0]))))
 
     def draw(rows: Rows) -> pa.Array:
+        from scipy.special import ndtri
+
         normal = ndtri(open_unit(rows.words[:, 0]))
         values = mean + spread * normal + asymmetry * (normal**2 - 1) / 6
         return pa.array(np.clip(np.ceil(values - 0.5), low, high).astype(np.int64))
