@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help quickstart test check chaos bench bench-server clean
+.PHONY: help quickstart test check chaos tour bench bench-server clean
 
 help:
 	@echo "make quickstart   install, then build the example dataset offline into out/airports"
 	@echo "make test         install with the test tools, then run the tests"
 	@echo "make check        lint and types"
 	@echo "make chaos        a hundred random kill -9, each followed by a resume"
+	@echo "make tour         server, worker, schedule, chain, failure, resume; pictures for docs/tour.md"
 	@echo "make bench        the benchmarks, as a table with ratios; ONLY=1,2 some rows of it, RUNS=3 fewer runs"
 	@echo "make bench-server the results server's benchmark"
 
@@ -36,6 +37,9 @@ check: $(VENV)/.installed-test
 
 chaos: $(VENV)/.installed-test
 	DATAGEN_CHAOS_KILLS=100 $(BIN)/python -m pytest -q tests/reliability -m chaos
+
+tour: $(VENV)/.installed-test
+	$(BIN)/python -m tests.tour
 
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m benchmarks.run $(if $(ONLY),--only $(ONLY)) $(if $(RUNS),--runs $(RUNS))
