@@ -55,6 +55,7 @@ class ProgressArtifact:
         self._last: ProgressSnapshot | None = None
         self._context = contextvars.copy_context()  # whose flow run the artifact belongs to
         self._drawing: threading.Thread | None = None
+        self._closed = False
 
     def show(self, snapshot: ProgressSnapshot) -> None:
         """Draw a snapshot, if it is time."""
@@ -70,6 +71,7 @@ class ProgressArtifact:
         if self._last is not None and self._has_drawn():
             self._draw(self._last)
             self._has_drawn()
+        self._closed = True
 
     def _draw(self, snapshot: ProgressSnapshot) -> None:
         if self._drawing is None or not self._drawing.is_alive():
@@ -92,6 +94,10 @@ class ProgressArtifact:
                 update_progress_artifact(self._id, percent, description=text)
         except _TROUBLE as error:
             run_log().warning("progress artifact not updated: %s", error)
+        except RuntimeError:
+            # httpx says so of a client that is closed: the flow's is, where its end did not wait for a slow server.
+            if not self._closed:
+                raise
 
 
 def show_outcomes(

@@ -15,6 +15,7 @@ from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.target import Target
 from prefect_datagen.engine.errors import DatagenError
+from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.events import DatasetNews
 from prefect_datagen.flows.hooks import settle
 from prefect_datagen.flows.lifecycle import Finished, RunRequest, execute, final_state
@@ -28,6 +29,7 @@ from prefect_datagen.flows.results import BuildResult
     flow_run_name="build-{num_records}-rows",
     retries=0,
     validate_parameters=False,
+    on_completion=[keep_result],
     on_failure=[settle],
     on_cancellation=[settle],
     on_crashed=[settle],

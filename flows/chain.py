@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from prefect import State, flow
 from prefect.futures import PrefectFuture
-from prefect.states import Cancelled, Completed
+from prefect.states import Cancelled
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -20,6 +20,7 @@ from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.workflow import Workflow
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.parameters import read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.results import PreviewResult
@@ -55,7 +56,12 @@ class ChainPreview:
         return "\n".join(f"{name}: {preview.summary}" for name, preview in self.stages.items())
 
 
-@flow(name="chain-datasets", retries=0, validate_parameters=False)
+@flow(
+    name="chain-datasets",
+    retries=0,
+    validate_parameters=False,
+    on_completion=[keep_result],
+)
 def chain_datasets(
     workflow: Workflow | dict[str, Any] | Path | str,
     *,
@@ -139,7 +145,7 @@ def _final_state(chain: Chain, states: dict[str, State[Any]]) -> State[Any]:
         name = "Partial"
     elif all(stage.outcome is StageOutcome.CACHED for stage in stages.values()):
         name = "Cached"
-    return Completed(name=name, message=result.summary, data=result if chain.base is not None else _preview(chain))
+    return completed(name=name, message=result.summary, data=result if chain.base is not None else _preview(chain))
 
 
 def _preview(chain: Chain) -> ChainPreview:

@@ -17,7 +17,7 @@ from pathlib import Path
 from prefect import State
 from prefect.exceptions import TerminationSignal
 from prefect.runtime import deployment
-from prefect.states import Cancelled, Completed
+from prefect.states import Cancelled
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -33,6 +33,7 @@ from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterruptedError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
+from prefect_datagen.flows.ending import completed
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
 from prefect_datagen.flows.results import summary
@@ -130,7 +131,7 @@ def final_state(finished: Finished, run: RunConfig, result: object) -> State:
     if short is not None and run.on_shortfall is OnShortfall.FAIL:
         raise short
     name = "Completed" if short is None else "Partial"
-    return Completed(name=name, message=summary(finished.metadata), data=result)
+    return completed(name=name, message=summary(finished.metadata), data=result)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from prefect_datagen.config.target import Target, partition_of
 from prefect_datagen.engine.errors import ConfigError, DatagenError
 from prefect_datagen.engine.outcomes import Record, Verdict
 from prefect_datagen.flows.build import build_dataset
+from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.parameters import NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import below, latest_version, subfolders
@@ -86,7 +87,12 @@ class _Backfill:
         return self.run.model_copy(update={"resume": ResumeMode.REPAIR})
 
 
-@flow(name="backfill-dataset", retries=0, validate_parameters=False)
+@flow(
+    name="backfill-dataset",
+    retries=0,
+    validate_parameters=False,
+    on_completion=[keep_result],
+)
 def backfill_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,
@@ -211,7 +217,7 @@ def _final_state(states: Sequence[State[Any]], records: list[PartitionRecord]) -
         return Cancelled(message=f"{stopped} of {len(states)} partitions were stopped; a second run continues")
     short = sum(record.is_short for record in records)
     name = "Partial" if any(state.name == "Partial" for state in states) else "Completed"
-    return Completed(name=name, message=f"{len(records)} partitions exist, {short} of them short", data=records)
+    return completed(name=name, message=f"{len(records)} partitions exist, {short} of them short", data=records)
 
 
 def _folders(sink: ParquetRowGroupSink, folder: str) -> list[str]:

@@ -13,13 +13,20 @@ from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
+from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import read, read_count, read_endpoints
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.storage.store import RowGroupStore
 
 
-@flow(name="preview-dataset", flow_run_name="preview-{num_records}-rows", retries=0, validate_parameters=False)
+@flow(
+    name="preview-dataset",
+    flow_run_name="preview-{num_records}-rows",
+    retries=0,
+    validate_parameters=False,
+    on_completion=[keep_result],
+)
 def preview_dataset(
     config: DatasetConfig | dict[str, Any] | Path | str,
     *,

@@ -22,11 +22,11 @@ from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
 from prefect.futures import PrefectFuture
-from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
 from prefect_datagen.blocks.query_source import load_query_source
+from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.events import materialized
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.reports.auto import auto_report
@@ -72,7 +72,12 @@ class _Session:
     queries: dict[str, Query]
 
 
-@flow(name="render-report", task_runner=ThreadPoolTaskRunner(), retries=0)  # type: ignore[arg-type]
+@flow(
+    name="render-report",
+    task_runner=ThreadPoolTaskRunner(),  # type: ignore[arg-type]
+    retries=0,
+    on_completion=[keep_result],
+)
 def render_report(
     report: Path,
     *,
@@ -123,7 +128,7 @@ def render_report(
     )
     if on_failure is OnFailure.FAIL:
         raise QueryError(message)
-    return Completed(name="Partial", message=message, data=result)
+    return completed(name="Partial", message=message, data=result)
 
 
 def _open(report: Path, data: Sequence[Path]) -> Report:

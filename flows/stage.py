@@ -31,6 +31,7 @@ from prefect_datagen.config.workflow_check import check_stages, stage_config
 from prefect_datagen.engine.errors import ConfigError, DatagenError, ShortfallError
 from prefect_datagen.engine.outcomes import DatasetMetadata, Record
 from prefect_datagen.flows.build import build_dataset
+from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.hand_off import HandOff, derive
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import read_endpoint
@@ -292,7 +293,13 @@ class _Opaque:
         self.request = request
 
 
-@flow(name="preview-stage", flow_run_name="preview-{name}", validate_parameters=False, retries=0)
+@flow(
+    name="preview-stage",
+    flow_run_name="preview-{name}",
+    retries=0,
+    validate_parameters=False,
+    on_completion=[keep_result],
+)
 def preview_stage(work: _Opaque, name: str) -> State[DatasetMetadata]:
     """Make a few rows of a stage in memory."""
     finished = execute(work.request)

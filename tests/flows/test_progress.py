@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from prefect.client.schemas.filters import LogFilter, LogFilterFlowRunId
 from prefect_datagen import progress_to
 from prefect_datagen.blocks import ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
+from prefect_datagen.flows import artifacts
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.progress import ProgressSnapshot
-from tests.flows.configs import feedback
+from tests.flows.configs import feedback, samplers
 from tests.mock_server import MockServer
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -137,3 +139,20 @@ def test_the_acceptance_of_constraints_is_in_the_log(tmp_path: Path) -> None:
     told = re.fullmatch(r"constraints low < high: (0\.\d+) of the drawn rows are accepted", lines[0])
     assert told is not None, lines
     assert float(told[1]) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_picture_that_comes_after_the_runs_end_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread that draws may outlive the flow, and the flow's client; warnings of threads are errors here."""
+    real, over = artifacts.create_progress_artifact, threading.Event()
+
+    def late(*args: Any, **options: Any) -> Any:
+        over.wait()
+        return real(*args, **options)
+
+    monkeypatch.setattr(artifacts, "create_progress_artifact", late)
+    monkeypatch.setattr(artifacts, "_PATIENCE", 0.0)
+    _, state, _ = build(samplers(), tmp_path, 3)
+    assert state.is_completed()
+    (drawing,) = (thread for thread in threading.enumerate() if thread.name == "progress-artifact")
+    over.set()
+    drawing.join()

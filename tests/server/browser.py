@@ -42,7 +42,9 @@ class PageError(AssertionError):
 class Browser:
     """One page of one browser. `problems` holds what its console said of errors and broken policies."""
 
-    def __init__(self, *, width: int = 1280, height: int = 900) -> None:
+    def __init__(self, *, width: int = 1280, height: int = 900, patience: float = DEADLINE) -> None:
+        """`patience` is how many seconds a page may take to become what is waited for."""
+        self._patience = patience
         path = chromium()
         assert path is not None
         self._folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
@@ -117,7 +119,7 @@ class Browser:
 
     def wait(self, script: str) -> None:
         """Wait until an expression is true in the page."""
-        until = time.monotonic() + DEADLINE
+        until = time.monotonic() + self._patience
         while time.monotonic() < until:
             try:
                 value = self.run(
