@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +34,7 @@ from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterrup
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.ending import completed
-from prefect_datagen.flows.log import run_log
+from prefect_datagen.flows.log import run_log, without_completed_task_runs
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.row_groups import Controller, OutcomeCallback
@@ -166,7 +166,7 @@ class _Run:
             notify=lambda text: notices.append((logging.WARNING, text)),
             inform=lambda text: notices.append((logging.INFO, text)),
         )
-        with opened(runtime):
+        with opened(runtime), without_completed_task_runs() if self.ticket.inline else nullcontext():
             controller = Controller(
                 runtime=runtime,
                 plan=self.plan,

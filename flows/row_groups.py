@@ -1,7 +1,7 @@
 """The controller: admits row groups, collects their outcomes, stops and drains the run. Used by build and preview alike.
 
-Row groups are mapped as task runs of `process_row_group`, at most `max_concurrent_row_groups` at a time: the next is
-mapped when one ends, in order, so neither the task runner nor memory ever holds more than that. The truth about a row
+Row groups are task runs of `process_row_group`, at most `max_concurrent_row_groups` at a time: the next is
+submitted when one ends, in order, so neither the task runner nor memory ever holds more than that. The truth about a row
 group is what its task returned to this process and what the sink says; nothing is read back from Prefect's server.
 
 A run ends early on the first error that is not a row's own. Then: no row group is admitted any more, the engine drains for
@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from prefect import State, unmapped
+from prefect import State
 from prefect.futures import PrefectFuture
 
 from prefect_datagen.config.checks import OnFail, UniqueCheck, merge, recount
@@ -93,7 +93,7 @@ class Controller:
         for index, manifest in sorted(self.plan.reused.items()):
             self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
         shown = [RowGroupPlan(index, each.start_row, each.planned) for index, each in sorted(self.plan.reused.items())]
-        for _, future in self._map(shown[:MOST_CACHED_SHOWN]):
+        for future in [self._submit(plan) for plan in shown[:MOST_CACHED_SHOWN]]:
             future.wait()
 
     def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
@@ -137,20 +137,12 @@ class Controller:
             return
         plans = [left.pop() for _ in range(min(free, len(left)))]
         self._admitted |= {plan.index: plan for plan in plans}
-        for plan, future in self._map(plans):
-            future.add_done_callback(partial(self._note_end, plan))
+        for plan in plans:
+            self._submit(plan).add_done_callback(partial(self._note_end, plan))
 
-    def _map(self, plans: list[RowGroupPlan]) -> list[tuple[RowGroupPlan, RowGroupFuture]]:
-        if not plans:
-            return []
-        futures = self.process.map(
-            unmapped(self.runtime.ticket),
-            [plan.index for plan in plans],
-            [plan.start for plan in plans],
-            [plan.rows for plan in plans],
-            [plan.label for plan in plans],
-        )
-        return list(zip(plans, futures, strict=True))
+    def _submit(self, plan: RowGroupPlan) -> RowGroupFuture:
+        # Not `map`, which makes the same task runs, and for one at a time works out its arguments twice.
+        return self.process.submit(self.runtime.ticket, plan.index, plan.start, plan.rows, plan.label)
 
     def _note_end(self, plan: RowGroupPlan, future: RowGroupFuture) -> None:
         self._ended.put((plan, future))
