@@ -105,7 +105,15 @@ def engine_only(url: str, rows: int, parallel: int, *, config: dict[str, Any] | 
 
         with sink.open(schema=pa.schema([("id", pa.string())])) as store:
             ticket = RunTicket(
-                run_id="b", config=loaded, run=run, seed=1, fingerprint="", sink=sink, endpoints=(), inline=True
+                run_id="b",
+                config=loaded,
+                run=run,
+                seed=1,
+                fingerprint="",
+                sink=sink,
+                endpoints=(),
+                inline=True,
+                writer="",
             )
             runtime = Runtime(ticket, store=store, reused={})
             seeds = runtime.blueprint.seed_rows(0, rows)
@@ -167,6 +175,7 @@ def plain_loop(groups: int, rows: int, path: str) -> dict[str, Any]:
             sink=sink,
             endpoints=(),
             inline=True,
+            writer=store.writer,
         )
         with opened(Runtime(ticket, store=store, reused={})):
             started = time.perf_counter()

@@ -58,16 +58,19 @@ class InMemoryRowGroupSink(WritableFileSystem):
         """
         return MemoryStore(schema=schema, staged=staged, dataset=self._dataset)
 
-    def join(self, *, schema: pa.Schema, staged: bool = False) -> MemoryStore:
+    def join(self, *, writer: str, schema: pa.Schema, staged: bool = False) -> MemoryStore:
         """Refused: another process has no part in this one's memory.
 
         Raises:
             SinkError: always.
         """
         raise SinkError(
-            "rows in memory cannot be written by another process; use a thread pool task runner, or a "
-            "ParquetRowGroupSink"
+            "rows in memory cannot be written by another process; use task_runner: threads, or a ParquetRowGroupSink"
         )
+
+    def anchored(self) -> Self:
+        """This sink."""
+        return self
 
     def reader(self) -> MemoryStore:
         """The dataset for reading."""

@@ -85,10 +85,11 @@ class ParquetRowGroupSink(WritableFileSystem):
             self.path, schema=schema, staged=staged, compression=self.compression, storage_options=self._options()
         )
 
-    def join(self, *, schema: pa.Schema, staged: bool = False) -> DatasetDirectory:
+    def join(self, *, writer: str, schema: pa.Schema, staged: bool = False) -> DatasetDirectory:
         """Open the dataset in another process of a run, beside the one that has it open, and under its lock.
 
         Args:
+            writer: token of the one that has it open, `DatasetDirectory.writer`.
             schema: as in `open`.
             staged: as in `open`.
 
@@ -101,8 +102,13 @@ class ParquetRowGroupSink(WritableFileSystem):
             staged=staged,
             compression=self.compression,
             storage_options=self._options(),
-            joins=True,
+            joins=writer,
         )
+
+    def anchored(self) -> Self:
+        """This sink with a path that means the same in every process, whatever its working directory."""
+        local = self._files().local_path
+        return self if local is None else self.model_copy(update={"path": str(local)})
 
     def reader(self) -> DatasetReader:
         """The dataset for reading: takes no lock, changes nothing."""

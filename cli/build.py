@@ -32,6 +32,18 @@ def build(
     max_row_groups: Annotated[
         int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")
     ] = None,
+    task_runner: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="Where row groups run: threads, processes, dask or ray. [default: threads]"),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(metavar="W", help="Worker processes of a task runner that starts its own. [default: 2]"),
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Dask scheduler or Ray head that is running; see docs/scale.md."),
+    ] = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -65,6 +77,9 @@ def build(
         seed=seed,
         row_group_size=row_group_size,
         max_concurrent_row_groups=max_row_groups,
+        task_runner=task_runner,
+        workers=workers,
+        cluster=cluster,
         resume=resume,
         journal=False if no_journal else None,
         trace=True if trace else None,

@@ -69,7 +69,11 @@ def _interrupt_once(number: int, frame: object) -> None:
 
 
 def _end_now(number: int = 0, frame: object = None) -> None:
-    """End the process, and the temporary server that it may have started, without waiting for anything."""
+    """End the process, its workers, and the temporary server that it may have started, without waiting for anything."""
+    from multiprocessing import active_children
+
+    for worker in active_children():
+        worker.kill()
     temporary_server = getattr(sys.modules.get("prefect.server.api.server"), "SubprocessASGIServer", None)
     if temporary_server is not None and temporary_server().server_process is not None:
         temporary_server().server_process.terminate()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Self
 
-from pydantic import Field, HttpUrl
+from pydantic import Field, HttpUrl, model_validator
 
 from prefect_datagen.columns.base import Config
 
@@ -16,6 +17,15 @@ class ResumeMode(StrEnum):
     IF_POSSIBLE = "if-possible"  # continue where it fits; else set it aside and start anew, keeping paid answers
     ALWAYS = "always"  # continue, or refuse and say what differs
     REPAIR = "repair"  # as always, and run again the rows that were rejected for a cause that a retry can help
+
+
+class TaskRunnerKind(StrEnum):
+    """Where row groups run."""
+
+    THREADS = "threads"  # in the flow's process (or on the task runner that the flow was given)
+    PROCESSES = "processes"  # in processes of this machine
+    DASK = "dask"
+    RAY = "ray"
 
 
 class OnShortfall(StrEnum):
@@ -69,6 +79,14 @@ class RunConfig(Config):
         ge=1,
         description=f"Row groups in flight: what bounds the memory. Default: {ROW_GROUPS_AT_ONCE}; with a model in batch "
         "mode as many as fill a batch.",
+    )
+    task_runner: TaskRunnerKind = Field(
+        default=TaskRunnerKind.THREADS, description="Where row groups run: threads, processes, dask or ray."
+    )
+    workers: int = Field(default=2, ge=1, description="Processes of a runner that starts its own.")
+    cluster: str | None = Field(
+        default=None,
+        description="Address of a Dask scheduler or Ray head that is running. Default: a local one for the run.",
     )
     row_group_limit: RowGroupLimit | None = Field(
         default=None, description="Row groups in flight over all runs and machines, by a Prefect concurrency limit."
@@ -130,6 +148,12 @@ class RunConfig(Config):
         default=None, description="Where the results server shows the dataset: a link to it is kept as an artifact."
     )
     worker_threads: int = Field(default=4, ge=1, description="Threads for full columns and synchronous custom cells.")
+
+    @model_validator(mode="after")
+    def _cluster_needs_a_runner(self) -> Self:
+        if self.cluster is not None and self.task_runner not in (TaskRunnerKind.DASK, TaskRunnerKind.RAY):
+            raise ValueError(f"cluster {self.cluster!r} is for task_runner dask or ray, not {self.task_runner.value}")
+        return self
 
     def row_groups_at_once(self, *, batched: bool) -> int:
         """Row groups in flight. What is `batched` comes back after hours: the rows of a whole batch must be in flight."""

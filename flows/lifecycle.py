@@ -29,23 +29,24 @@ from prefect_datagen.config.estimate import Estimate
 from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.preparation import Preparation, fingerprint, prepare, repairable_row_groups
 from prefect_datagen.config.resume import Course
-from prefect_datagen.config.run import OnShortfall, RunConfig
+from prefect_datagen.config.run import OnShortfall, RunConfig, TaskRunnerKind
 from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterruptedError, SinkError
-from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict
+from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict, add_usage
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
 from prefect_datagen.flows.ending import completed
-from prefect_datagen.flows.log import run_log, without_completed_task_runs
+from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.row_groups import Controller, OutcomeCallback
 from prefect_datagen.flows.verdict import make_metadata, shortfall
+from prefect_datagen.flows.workers import Workers
 from prefect_datagen.models.config import Mode
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.endpoints import check_endpoints
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
 from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
-from prefect_datagen.tasks.run_limits import ensure_limits
+from prefect_datagen.tasks.run_limits import ensure_limits, limits_of_run
 from prefect_datagen.tasks.runtime import Runtime, opened
 from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.version import VERSION
@@ -94,23 +95,30 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
             run_log().warning("%s", line)
     blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
-    with closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store:
+    run_id = uuid.uuid4().hex
+    with (
+        Workers(request.run) as workers,
+        closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,
+        limits_of_run(config, run_id) if workers.are_elsewhere else nullcontext(config) as limited,
+    ):
         _set_out(store, prepared, request.run)
         # Planned anew under the lock: another process may have committed since the look without one.
         plan = make_plan(request.num_records, row_group_size=request.run.row_group_size, committed=store.committed())
         ticket = RunTicket(
-            run_id=uuid.uuid4().hex,
-            config=config,
+            run_id=run_id,
+            config=limited,
             run=request.run,
             seed=prepared.seed,
             fingerprint=fingerprint(blueprint.fingerprint_parts),
-            sink=request.sink,
+            sink=request.sink.anchored(),
             endpoints=tuple(request.endpoints),
             inline=request.run.inline_stages(plan.row_groups),
+            writer=store.writer,
         )
         _say(plan, store.location)
-        run = _Run(ticket, plan, store, blueprint, callback, started_at, prepared.estimate)
+        run = _Run(ticket, plan, store, workers, blueprint, callback, started_at, prepared.estimate)
         finished = run.carry_out()
+        workers.close(at_once=finished.error is not None)
         if finished.error is None:
             read(store)
     return finished
@@ -141,6 +149,7 @@ class _Run:
     ticket: RunTicket
     plan: Plan
     store: RowGroupStore
+    workers: Workers
     blueprint: Blueprint
     callback: OutcomeCallback | None
     started_at: datetime
@@ -166,11 +175,12 @@ class _Run:
             notify=lambda text: notices.append((logging.WARNING, text)),
             inform=lambda text: notices.append((logging.INFO, text)),
         )
-        with opened(runtime), without_completed_task_runs() if self.ticket.inline else nullcontext():
+        with opened(runtime):
             controller = Controller(
                 runtime=runtime,
                 plan=self.plan,
                 process=with_results_in(self.ticket) if self.plan.todo and not self._in_memory else process_row_group,
+                workers=self.workers,
                 on_row_group_complete=self.callback,
                 on_progress=on_progress,
             )
@@ -224,7 +234,8 @@ class _Run:
         runtime = controller.runtime
         controller.error = controller.error or runtime.finish()
         try:
-            return runtime.usage()
+            known = runtime.usage()
+            return _with_workers(known, self.store) if self.workers.are_elsewhere else known
         except SinkError as error:
             controller.error = controller.error or error
             return runtime.driver.access.usage()
@@ -237,6 +248,18 @@ class _Run:
             run_log().error("metadata not written: %s", unwritten)
             return error or unwritten
         return error
+
+
+def _with_workers(known: dict[str, ModelUsage], store: RowGroupStore) -> dict[str, ModelUsage]:
+    """What the dataset cost, by alias. A worker whose journal is not here (another machine, or none) is known only by
+    what it committed."""
+    committed = add_usage(manifest.usage for manifest in store.committed().values())
+    aliases = known.keys() | committed.keys()
+    empty = ModelUsage()
+    return {
+        alias: max(known.get(alias, empty), committed.get(alias, empty), key=lambda usage: usage.calls)
+        for alias in sorted(aliases)
+    }
 
 
 def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> None:
@@ -291,6 +314,11 @@ def _say(plan: Plan, location: str) -> None:
 def _check_batches(config: DatasetConfig, request: RunRequest) -> None:
     """Batches are written down in the journal: without one a kill would lose what is paid for. Previews ask live."""
     batched = next((model.alias for model in config.model_configs if model.mode is Mode.BATCH), None)
+    if batched is not None and request.run.task_runner is not TaskRunnerKind.THREADS:
+        raise ConfigError(
+            f"model {batched!r}: `mode: batch` waits for hours and costs no CPU; use `task_runner: threads`, not "
+            f"{request.run.task_runner.value!r}, or `mode: live`"
+        )
     if batched is not None and not request.run.journal and not isinstance(request.sink, InMemoryRowGroupSink):
         raise ConfigError(
             f"model {batched!r}: `mode: batch` needs the journal; leave out --no-journal, or use `mode: live`"

@@ -12,7 +12,7 @@ from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.config.dataset import DatasetConfig
-from prefect_datagen.config.run import RunConfig
+from prefect_datagen.config.run import RunConfig, TaskRunnerKind
 from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import read, read_count, read_endpoints
@@ -41,7 +41,9 @@ def preview_dataset(
         The rows with their rejects, traces and metadata.
     """
     rows = read_count(num_records)
-    run = read(run, RunConfig, name="run").model_copy(update={"trace": True, "journal": False})
+    run = read(run, RunConfig, name="run").model_copy(
+        update={"trace": True, "journal": False, "task_runner": TaskRunnerKind.THREADS, "cluster": None}
+    )
     preview: list[PreviewResult] = []
     sink = InMemoryRowGroupSink()
 

@@ -1,7 +1,7 @@
 """The controller: admits row groups, collects their outcomes, stops and drains the run. Used by build and preview alike.
 
-Row groups are task runs of `process_row_group`, at most `max_concurrent_row_groups` at a time: the next is
-submitted when one ends, in order, so neither the task runner nor memory ever holds more than that. The truth about a row
+Row groups are mapped as task runs of `process_row_group`, at most `max_concurrent_row_groups` at a time: the next is
+mapped when one ends, in order, so neither the task runner nor memory ever holds more than that. The truth about a row
 group is what its task returned to this process and what the sink says; nothing is read back from Prefect's server.
 
 A run ends early on the first error that is not a row's own. Then: no row group is admitted any more, the engine drains for
@@ -20,13 +20,22 @@ from functools import partial
 from typing import Any
 
 from prefect import State
-from prefect.futures import PrefectFuture
 
 from prefect_datagen.config.checks import OnFail, UniqueCheck, merge, recount
 from prefect_datagen.config.plan import Plan, RowGroupPlan
-from prefect_datagen.engine.errors import DatagenError, InternalError, ProcessorError, QualityError, RunInterruptedError
+from prefect_datagen.engine.errors import (
+    DatagenError,
+    InternalError,
+    ProcessorError,
+    QualityError,
+    RunInterruptedError,
+    SinkError,
+)
+from prefect_datagen.engine.loop_thread import event_loop
 from prefect_datagen.engine.outcomes import CheckResult, CheckTally, Outcome, RowGroupManifest, RowGroupOutcome
+from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot
+from prefect_datagen.flows.workers import RowGroupFuture, Workers
 from prefect_datagen.tasks.process_row_group import Process
 from prefect_datagen.tasks.runtime import Runtime
 
@@ -40,7 +49,9 @@ MOST_CACHED_SHOWN = 10
 """Committed row groups that a resume shows as Cached task runs. Each costs tens of milliseconds here and on the server,
 and the table of row groups shows the others."""
 
-RowGroupFuture = PrefectFuture[RowGroupManifest | State[RowGroupManifest]]
+MOST_TRIES = 3
+"""Times that a row group is given to a worker. A row group whose workers always die kills them."""
+
 OutcomeCallback = Callable[[RowGroupOutcome], object]
 
 
@@ -51,12 +62,16 @@ class Controller:
     runtime: Runtime
     plan: Plan
     process: Process
+    workers: Workers
     on_row_group_complete: OutcomeCallback | None = None
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
     outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
     _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture]] = field(default_factory=queue.SimpleQueue)
     _admitted: dict[int, RowGroupPlan] = field(default_factory=dict)
+    _tries: Counter[int] = field(default_factory=Counter)
+    _left: list[RowGroupPlan] = field(default_factory=list)
+    _restart_due: bool = False
     _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
@@ -69,12 +84,12 @@ class Controller:
             KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set. Only user code that does
                 not return within `MOST_DRAINING` may still run; what it makes is not committed.
         """
+        self._left = list(reversed(self.plan.todo))
         self._reuse()
-        left = list(reversed(self.plan.todo))
         self._report()
         try:
-            while (self._admitted and time.monotonic() < self._give_up) or (left and self.error is None):
-                self._admit(left)
+            while (self._admitted and time.monotonic() < self._give_up) or (self._left and self.error is None):
+                self._admit()
                 self._wait_for_one()
         except BaseException as interruption:
             self.interrupt(interruption)
@@ -84,7 +99,7 @@ class Controller:
         finally:
             for index in self._admitted:
                 self._end_aborted(index, "it did not end in time when the run was told to")
-            for plan in reversed(left):
+            for plan in reversed(self._left):
                 self._end_aborted(plan.index, "never started")
             self._report()
 
@@ -92,8 +107,10 @@ class Controller:
         """Count committed row groups; show a few as Cached task runs (many would cost a run each, to do nothing)."""
         for index, manifest in sorted(self.plan.reused.items()):
             self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+        if self.workers.are_elsewhere:
+            return
         shown = [RowGroupPlan(index, each.start_row, each.planned) for index, each in sorted(self.plan.reused.items())]
-        for future in [self._submit(plan) for plan in shown[:MOST_CACHED_SHOWN]]:
+        for _, future in self._map(shown[:MOST_CACHED_SHOWN]):
             future.wait()
 
     def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
@@ -103,6 +120,11 @@ class Controller:
             if isinstance(error, RunInterruptedError):
                 self._give_up = time.monotonic() + MOST_DRAINING
         self.runtime.stop(error, grace=grace)
+        if self.workers.are_elsewhere:
+            try:
+                self.runtime.store.tell_to_stop(error.message, grace=grace)
+            except SinkError as unwritten:
+                run_log().warning("workers are not told that the run is ending: %s", unwritten)
 
     def interrupt(self, cause: BaseException) -> None:
         """End the run because somebody told it to, quickly."""
@@ -131,18 +153,20 @@ class Controller:
                     )
                 )
 
-    def _admit(self, left: list[RowGroupPlan]) -> None:
+    def _admit(self) -> None:
         free = self.runtime.row_groups_at_once - len(self._admitted)
-        if self.error is not None or not left or free <= 0:
+        if self.error is not None or not self._left or free <= 0 or self._restart_due:
             return
-        plans = [left.pop() for _ in range(min(free, len(left)))]
+        plans = [self._left.pop() for _ in range(min(free, len(self._left)))]
         self._admitted |= {plan.index: plan for plan in plans}
-        for plan in plans:
-            self._submit(plan).add_done_callback(partial(self._note_end, plan))
+        self._tries.update(plan.index for plan in plans)
+        for plan, future in self._map(plans):
+            future.add_done_callback(partial(self._note_end, plan))
 
-    def _submit(self, plan: RowGroupPlan) -> RowGroupFuture:
-        # Not `map`, which makes the same task runs, and for one at a time works out its arguments twice.
-        return self.process.submit(self.runtime.ticket, plan.index, plan.start, plan.rows, plan.label)
+    def _map(self, plans: list[RowGroupPlan]) -> list[tuple[RowGroupPlan, RowGroupFuture]]:
+        if not plans:
+            return []
+        return list(zip(plans, self.workers.map(self.process, self.runtime.ticket, plans), strict=True))
 
     def _note_end(self, plan: RowGroupPlan, future: RowGroupFuture) -> None:
         self._ended.put((plan, future))
@@ -156,13 +180,40 @@ class Controller:
             pass
         else:
             del self._admitted[plan.index]
-            future.wait()
-            self._end(self._outcome(plan, future.state))
-            self.judge(final=False)
+            self._take(plan, self.workers.final_state(future))
         engine_error = self.runtime.driver.error
         if engine_error is not None and self.error is None:
             self.stop(engine_error)
         self._report()
+
+    def _take(self, plan: RowGroupPlan, state: State[Any] | None) -> None:
+        self._judge_end(plan, state)
+        if self._restart_due and not self._admitted:  # the last of those that died together is accounted for
+            self._restart_due = False
+            self.workers.close(at_once=True)
+
+    def _judge_end(self, plan: RowGroupPlan, state: State[Any] | None) -> None:
+        if state is not None:
+            self._end(self._outcome(plan, state))
+            self.judge(final=False)
+        elif self.error is not None:
+            self._end_aborted(plan.index, "its worker died while the run was ending")
+        elif self._tries[plan.index] < MOST_TRIES:
+            run_log().warning("the worker of row group %d died; the row group is given to another", plan.index)
+            self._left.append(plan)
+            self._restart_due = self.workers.die_together
+        else:
+            error = InternalError(
+                f"row group {plan.index}: {MOST_TRIES} workers died while they made it (out of memory?); fewer rows in a "
+                "row group, or fewer row groups at a time, need less",
+                row_group=plan.index,
+            )
+            self.stop(error)
+            self._end(
+                RowGroupOutcome(
+                    index=plan.index, outcome=Outcome.FAILED, error_type="InternalError", message=error.message
+                )
+            )
 
     def _outcome(self, plan: RowGroupPlan, state: State[Any]) -> RowGroupOutcome:
         if state.is_cancelled():
@@ -192,6 +243,8 @@ class Controller:
                 self._rows[name] += getattr(outcome.manifest, name)
             self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
             self._rows["groups"] += 1
+            if self.workers.are_elsewhere and not outcome.reused:
+                self._spend(outcome.manifest)
             if outcome.manifest.checks:
                 self._tallies = merge([self._tallies, outcome.manifest.checks])
         if self.on_row_group_complete is None or outcome.reused:
@@ -206,6 +259,13 @@ class Controller:
             )
             failed.__cause__ = error
             self.stop(failed)
+
+    def _spend(self, manifest: RowGroupManifest) -> None:
+        """Count against the run's budgets what a worker spent."""
+        used = list(manifest.usage.values())
+        tokens = sum(each.input_tokens + each.output_tokens for each in used)
+        spent = partial(self.runtime.driver.access.spent, tokens, sum(each.cost for each in used))
+        event_loop().call_soon_threadsafe(spent)
 
     def _report(self) -> None:
         self.on_progress(self.snapshot())

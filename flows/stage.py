@@ -25,7 +25,7 @@ from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.hand_off import digest, query_rows, query_schema
 from prefect_datagen.config.preparation import fingerprint, prepare
 from prefect_datagen.config.resume import Course
-from prefect_datagen.config.run import OnShortfall, RunConfig
+from prefect_datagen.config.run import OnShortfall, RunConfig, TaskRunnerKind
 from prefect_datagen.config.workflow import StageConfig, Workflow
 from prefect_datagen.config.workflow_check import check_stages, stage_config
 from prefect_datagen.engine.errors import ConfigError, DatagenError, ShortfallError
@@ -249,7 +249,9 @@ class _Stage:
         )
 
     def _preview(self, config: DatasetConfig, rows: int) -> State[Any]:
-        settings = self.settings.model_copy(update={"trace": True, "journal": False})
+        settings = self.settings.model_copy(
+            update={"trace": True, "journal": False, "task_runner": TaskRunnerKind.THREADS, "cluster": None}
+        )
         endpoints = self.chain.endpoints_of(self.stage)
         work = _Opaque(RunRequest(config, rows, self.sink, settings, endpoints))
         return self.chain.subflows.run(self.stage.name, lambda: preview_stage(work, self.stage.name, return_state=True))

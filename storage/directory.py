@@ -21,7 +21,7 @@ from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupMan
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.arrow import no_rows
 from prefect_datagen.storage.files import Files, Observer, open_files, sink_errors
-from prefect_datagen.storage.lock import WriterLock
+from prefect_datagen.storage.lock import Holder, WriterLock, holder_of
 from prefect_datagen.storage.parts import encode, fit, rejects_table
 from prefect_datagen.storage.reader import DatasetReader
 from prefect_datagen.storage.store import RowGroupCommit, RunRecord, refuse_other_rows
@@ -46,7 +46,7 @@ class DatasetDirectory(DatasetReader):
         staged: bool = False,
         compression: str = "zstd",
         storage_options: Mapping[str, Any] | None = None,
-        joins: bool = False,
+        joins: str | None = None,
         on_step: Observer | None = None,
     ) -> None:
         """Open a dataset, new or not, for writing.
@@ -57,8 +57,8 @@ class DatasetDirectory(DatasetReader):
             staged: whether after-generation processors will make the dataset of what is committed.
             compression: of Parquet files, one of `parts.COMPRESSIONS`.
             storage_options: passed to fsspec.
-            joins: write beside a process of the same run that has the dataset open, under its lock: what a worker of
-                a task runner does. Each row group is still written by one process only.
+            joins: token of the writer that has the dataset open: write beside it, under its lock, as long as it
+                holds that. What a worker of a task runner does. Each row group is written by one process at a time.
             on_step: is told of each change on disk before it is made.
 
         Raises:
@@ -71,15 +71,16 @@ class DatasetDirectory(DatasetReader):
         self._schema_given = schema
         self._compression = compression
         self._staged = staged
+        self._joins = joins
         encode(no_rows(schema), compression=compression)
         with sink_errors("open", self.location):
             self._files.prepare()
         with sink_errors("lock", self.location):
-            self._lock: WriterLock | None = None if joins else self._files.lock()
+            self._lock: WriterLock | None = None if joins is not None else self._files.lock()
         self._is_open = True
         try:
             with sink_errors("recover", self.location):
-                if not joins:
+                if joins is None:
                     self._recover()
                 self._look_at_layout()
         except BaseException:
@@ -97,6 +98,23 @@ class DatasetDirectory(DatasetReader):
     def staged(self) -> bool:
         """Whether what is committed is raw material that `publish` makes the dataset of."""
         return self._staged
+
+    @property
+    def writer(self) -> str:
+        """Token of the writer that holds the lock: what workers need to join it."""
+        assert self._lock is not None
+        return self._lock.token
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Have workers that joined stop their row groups; `grace` are seconds for calls in flight."""
+        if self._lock is not None:
+            with sink_errors("write", f"{self.location}/{layout.LOCK}"):
+                self._lock.tell_to_stop(reason, grace=grace)
+
+    def holder(self) -> Holder | None:
+        """Who holds the lock now; None where nobody does."""
+        with sink_errors("read", f"{self.location}/{layout.LOCK}"):
+            return holder_of(self._files)
 
     def close(self) -> None:
         """Let the next writer in. May be called twice."""
@@ -322,6 +340,14 @@ class DatasetDirectory(DatasetReader):
     def _check_lock(self) -> None:
         if self._lock is not None:
             self._lock.check()
+        elif self._joins is not None:
+            holder = self.holder()
+            if holder is None or holder.token != self._joins:
+                raise SinkError(
+                    f"{self.location}: the run that this worker works for does not hold the dataset any more; nothing "
+                    "more is written",
+                    path=self.location,
+                )
 
     @contextmanager
     def _writing(self, path: str, *, row_group: int | None = None) -> Iterator[None]:

@@ -94,7 +94,11 @@ class Files(Protocol):
         ...
 
     def swap_in(self) -> None:
-        """Put the folder `BUILDING` in the place of `DATA` and delete what was there."""
+        """Put the folder `BUILDING` in the place of `DATA` and delete what was there: in one step for `published`."""
+        ...
+
+    def published(self) -> list[str]:
+        """Paths of the files that `swap_in` put in place last, in any order."""
         ...
 
     def first_rows(self, path: str, rows: int) -> pa.Table:

@@ -3,7 +3,7 @@
 A SQLite file in WAL mode with `synchronous=NORMAL`: a commit is a write to the page cache, without a flush. So a killed
 process loses nothing that was committed; a machine that loses power may lose the last answers, never the file.
 
-The journal belongs to one event-loop thread. Answers wait in memory until `commit`, which the driver calls once per
+A connection belongs to one event-loop thread. Answers wait in memory until `commit`, which the driver calls once per
 tick of its loop, and which puts them all into one transaction.
 
 Beside them stands the *ledger*: what each run spent so far, written in the same transaction as the answers that it was
@@ -19,6 +19,10 @@ never get to the end of the log either, and it would grow for ever; so SQLite's 
 *Batches*: what was handed to a provider's batch endpoint and is not settled, by journal key. They are written with a flush,
 since each stands for thousands of answers that are paid for and not here yet; a key is struck off in the transaction that
 stores its answer.
+
+Several processes of one machine may have the same journal open: SQLite lets one of them write at a time. SQLite's log
+does not work between machines. So workers on another machine than the run's have a journal of that machine beside it
+(`layout.JOURNALS`), which the next run of the dataset absorbs.
 
 Tried and dropped: `WITHOUT ROWID` (lookups four times slower at answers of this size), compression (zstd halves the
 file for 20 µs an answer, a tenth of all that the engine may spend on a call).
@@ -142,6 +146,24 @@ class Journal:
                 "SELECT usage FROM ledger WHERE fingerprint = ? AND run <> ?", (self._fingerprint, self._run)
             )
             return [row[0] for row in rows]
+
+    def absorb(self, other: Path) -> None:
+        """Take over the answers and the ledger of a journal that nobody has open any more, and delete it.
+
+        Raises:
+            SinkError: one of the two cannot be read or written; the other journal stays.
+        """
+        with _journal_errors(other), sink_errors("absorb", str(other)):
+            self._connection.execute("ATTACH ? AS other", (str(other),))
+            try:
+                self._connection.execute("INSERT OR IGNORE INTO answers SELECT key, answer FROM other.answers")
+                self._connection.execute(
+                    "INSERT OR IGNORE INTO ledger SELECT run, fingerprint, usage FROM other.ledger"
+                )
+            finally:
+                self._connection.execute("DETACH other")
+            for suffix in ("-wal", "-shm", ""):
+                other.with_name(other.name + suffix).unlink(missing_ok=True)
 
     def commit(self) -> None:
         """Store what was put since the last time, in one transaction. Free where there is nothing.

@@ -11,6 +11,7 @@ CONFIG = "config.yaml"
 RUN = "run.json"
 METADATA = "metadata.json"
 JOURNAL = "journal.sqlite"
+JOURNALS = "journals"
 
 DATA = "data"
 ROW_GROUPS = "row_groups"
@@ -31,7 +32,7 @@ SWAP = ".data.swap"
 
 PART_FOLDERS = (DATA, ROW_GROUPS, REJECTS, TRACES)
 
-JOURNAL_FILES = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm")
+JOURNAL_FILES = (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm", JOURNALS)
 
 SET_ASIDE = (METADATA, MANIFESTS, RUN, CONFIG, DATA, ROW_GROUPS, REJECTS, TRACES, ARTIFACTS, RESULTS)
 """What `supersede` moves, in this order: the verdict goes first, then what is committed. The lock stays, and so

@@ -166,6 +166,9 @@ class LocalFiles:
         for old in (SWAPPED_OUT, BUILDING):
             self.delete_folder(old)
 
+    def published(self) -> list[str]:
+        return [f"{DATA}/{name}" for name in self.names(DATA)]
+
     def first_rows(self, path: str, rows: int) -> pa.Table:
         return first_rows(str(self._root / path), rows)
 

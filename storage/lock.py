@@ -44,6 +44,8 @@ class Holder(Record):
     command: str
     token: str
     seen: datetime
+    stopping: str | None = None  # why the writer's workers are to stop
+    grace: float | None = None  # seconds that their calls in flight may take to come back
 
     @classmethod
     def this_process(cls) -> Holder:
@@ -55,6 +57,15 @@ class Holder(Record):
 
 class WriterLock(Protocol):
     """A held lock."""
+
+    @property
+    def token(self) -> str:
+        """What tells this holder from all others."""
+        ...
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Note for the workers that look at the lock that they are to stop."""
+        ...
 
     def check(self) -> None:
         """Raise `SinkError` where the lock is no longer ours."""
@@ -76,11 +87,25 @@ class LocalLock:
             self._lock.acquire()
         except Timeout as error:
             raise _locked(files.location, _read_holder(files, HOLDER)) from error
+        self._holder = Holder.this_process()
         try:
-            files.write(HOLDER, Holder.this_process().model_dump_json().encode())
+            self._write()
         except BaseException:
             self._lock.release()
             raise
+
+    @property
+    def token(self) -> str:
+        """What tells this holder from all others."""
+        return self._holder.token
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Note for the workers that look at the lock that they are to stop."""
+        self._holder = self._holder.model_copy(update={"stopping": reason, "grace": grace})
+        self._write()
+
+    def _write(self) -> None:
+        self._files.write(HOLDER, self._holder.model_dump_json().encode())
 
     def check(self) -> None:
         """Nothing to do: the kernel takes this lock from nobody."""
@@ -119,9 +144,21 @@ class RemoteLock:
                 raise _locked(files.location, other)
             files.write(LOCK, self._text())
         self.check()
+        self._writing = threading.Lock()
         self._released = threading.Event()
         self._thread = threading.Thread(target=self._keep_fresh, args=(heartbeat,), name="dataset-lock", daemon=True)
         self._thread.start()
+
+    @property
+    def token(self) -> str:
+        """What tells this holder from all others."""
+        return self._holder.token
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Note for the workers that look at the lock that they are to stop."""
+        with self._writing:
+            self._holder = self._holder.model_copy(update={"stopping": reason, "grace": grace})
+            self._files.write(LOCK, self._text())
 
     def check(self) -> None:
         """Read the lock.
@@ -158,13 +195,19 @@ class RemoteLock:
                 other = _read_holder(self._files, LOCK)
                 if other is None or other.token != self._holder.token:
                     return  # lost: `check` tells the writer at its next commit
-                self._holder = self._holder.model_copy(update={"seen": self._now()})
-                self._files.write(LOCK, self._text())
+                with self._writing:
+                    self._holder = self._holder.model_copy(update={"seen": self._now()})
+                    self._files.write(LOCK, self._text())
             except OSError:
                 continue  # tried again after the next heartbeat; a lock gone stale meanwhile is noticed by `check`
 
     def _text(self) -> bytes:
         return self._holder.model_dump_json().encode()
+
+
+def holder_of(files: Files) -> Holder | None:
+    """Who has the dataset open for writing, as its workers see it; None where nobody has."""
+    return _read_holder(files, LOCK if files.local_path is None else HOLDER)
 
 
 def _read_holder(files: Files, path: str) -> Holder | None:

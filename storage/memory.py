@@ -67,6 +67,7 @@ class MemoryStore:
     location = "memory"
     local_path: Path | None = None
     journal_path: Path | None = None
+    writer = ""
 
     def __init__(self, *, schema: pa.Schema, staged: bool = False, dataset: MemoryDataset | None = None) -> None:
         """Raises `SinkError` where the schema has no Parquet form, so that a preview finds what a build would."""
@@ -83,6 +84,13 @@ class MemoryStore:
     def committed(self) -> dict[int, RowGroupManifest]:
         """Manifests by row group, ascending."""
         return {stored.manifest.index: stored.manifest for stored in self._in_order()}
+
+    def manifest(self, index: int) -> RowGroupManifest | None:
+        """The manifest of a row group, or None where it is not committed."""
+        return self.committed().get(index)
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Nobody else writes here."""
 
     def commit(self, commit: RowGroupCommit) -> RowGroupManifest:
         """Keep a row group. Keeping the same one again changes nothing.

@@ -132,9 +132,10 @@ class DatasetReader:
         if not self.staged:
             return self.generated()
         with sink_errors("read", f"{self.location}/{layout.DATA}"):
-            names = [name for name in self._files.names(layout.DATA) if layout.part_index(name) is not None]
-        names.sort(key=lambda name: layout.part_index(name) or 0)
-        return self._parts((f"{layout.DATA}/{name}" for name in names), published=True)
+            parts = {layout.part_index(path.rpartition("/")[2]): path for path in self._files.published()}
+        return self._parts(
+            (parts[number] for number in sorted(number for number in parts if number is not None)), published=True
+        )
 
     def head(self, rows: int) -> pa.Table:
         """The first rows of `dataset()`; only the manifests and parts that hold them are read."""
@@ -187,6 +188,10 @@ class DatasetReader:
             return (schema or pa.schema([])).empty_table()
         with sink_errors("read", f"{self.location}/{found[0]}"):
             return self._files.dataset(found, schema=schema).to_table()
+
+    def manifest(self, index: int) -> RowGroupManifest | None:
+        """The manifest of a row group, or None where it is not committed."""
+        return self._record(RowGroupManifest, layout.manifest_path(index))
 
     def _record(self, kind: type[_R], path: str) -> _R | None:
         text = self._read(path)

@@ -1,8 +1,9 @@
 """Files of a dataset on any file system that fsspec knows: object stores, SFTP, memory.
 
 Object stores put an object whole or not at all, so files are put under their final names. They have no folders to
-rename: a folder is replaced object by object, after a note (`SWAP`) that lists what belongs in it, and `recover`
-finishes what the note says. A reader in the middle of that sees parts of both; `docs/storage.md` says so.
+rename: a folder is replaced object by object, and a note (`SWAP`) that lists what belongs in it makes one step of that.
+While the note is there, readers take the new folder from where it was built; it goes when its copy is in place. `recover`
+finishes what the note says.
 """
 
 from __future__ import annotations
@@ -144,6 +145,12 @@ class RemoteFiles:
         self._finish_swap(names)
         self.delete_folder(BUILDING)
 
+    def published(self) -> list[str]:
+        note = self.read(SWAP)
+        if note is not None:
+            return [f"{BUILDING}/{name}" for name in orjson.loads(note)]
+        return [f"{DATA}/{name}" for name in self.names(DATA)]
+
     def first_rows(self, path: str, rows: int) -> pa.Table:
         with self._asking(path):
             return first_rows(self._full(path), rows, filesystem=self._fs)
@@ -154,8 +161,11 @@ class RemoteFiles:
             return scan_files(full, schema=schema, filesystem=self._fs)
 
     def _finish_swap(self, names: list[str]) -> None:
-        for name in self.names(BUILDING):
-            self._move_file(f"{BUILDING}/{name}", f"{DATA}/{name}")
+        self._make(DATA)
+        for name in names:
+            self._on_step(f"copy {BUILDING}/{name} to {DATA}/{name}")
+            with self._asking(name):
+                self._fs.cp_file(self._full(f"{BUILDING}/{name}"), self._full(f"{DATA}/{name}"))
         for name in set(self.names(DATA)) - set(names):
             self.delete(f"{DATA}/{name}")
         self.delete(SWAP)

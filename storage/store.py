@@ -161,6 +161,19 @@ class RowGroupStore(Protocol):
         """
         ...
 
+    def manifest(self, index: int) -> RowGroupManifest | None:
+        """The manifest of a row group, or None where it is not committed."""
+        ...
+
+    @property
+    def writer(self) -> str:
+        """What tells this writer from all others: what workers need to join it."""
+        ...
+
+    def tell_to_stop(self, reason: str, *, grace: float | None) -> None:
+        """Have workers that joined stop; `grace` are seconds for their calls in flight."""
+        ...
+
     def commit(self, commit: RowGroupCommit) -> RowGroupManifest:
         """Store a row group; when this returns it survives a crash. Storing the same one again changes nothing.
 

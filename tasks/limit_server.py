@@ -7,6 +7,7 @@ the time that decay is counted from, so processes that ask often get ever less t
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
@@ -55,6 +56,11 @@ class LimitServer:
                 raise
             return False
         return True
+
+    def delete(self, name: str) -> None:
+        """Delete a limit, if it is there."""
+        with suppress(ObjectNotFound):
+            self._client.delete_global_concurrency_limit_by_name(name)
 
     def acquire(self, name: str, slots: int, *, lease_seconds: float) -> UUID | None:
         """Lease slots; None where not so many are free.

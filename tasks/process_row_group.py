@@ -15,6 +15,7 @@ from prefect.cache_policies import NO_CACHE, CacheKeyFnPolicy
 from prefect.states import Cancelled, Completed
 
 from prefect_datagen.config.plan import RowGroupPlan
+from prefect_datagen.engine.errors import RunInterruptedError
 from prefect_datagen.engine.outcomes import Outcome, RowGroupManifest
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.layout import result_key
@@ -23,10 +24,10 @@ from prefect_datagen.tasks.commit import commit
 from prefect_datagen.tasks.generate import generate
 from prefect_datagen.tasks.post_batch import post_batch
 from prefect_datagen.tasks.pre_batch import pre_batch
-from prefect_datagen.tasks.runtime import runtime_for
 from prefect_datagen.tasks.seed import seed
 from prefect_datagen.tasks.ticket import RunTicket
 from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
+from prefect_datagen.tasks.worker import runtime_for
 
 Process = Task[[RunTicket, int, int, int, str], RowGroupManifest | State[RowGroupManifest]]
 
@@ -45,7 +46,9 @@ def process_row_group(
         DatagenError: a stage failed; the error names stage, row group and cause.
     """
     runtime = runtime_for(ticket)
-    reused = runtime.reused.get(index)
+    reused = runtime.reusable(index)
+    if reused is not None and runtime.is_worker:
+        return reused  # by this run: the plan has no others
     if reused is not None:
         return Completed(name="Cached", message="committed by an earlier run", data=reused)
     work = RowGroupWork(runtime, RowGroupPlan(index, start, rows))
@@ -55,6 +58,9 @@ def process_row_group(
                 raise RowGroupAbortedError(seed.name)
             _run_stages(work)
     except RowGroupAbortedError as aborted:
+        why = runtime.driver.error
+        if runtime.is_worker and why is not None and not isinstance(why, RunInterruptedError):
+            raise why from None  # the controller cannot see it otherwise
         return Cancelled(name="Aborted", message=f"the run ended before stage {aborted} of this row group was over")
     manifest = work.manifest.model_copy(update={"stage_seconds": work.stage_seconds})  # with that of the commit itself
     if manifest.outcome is Outcome.DROPPED:

@@ -17,8 +17,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RowGroupLimit, RunConfig
 from prefect_datagen.engine.errors import ConfigError, DatagenError
 from prefect_datagen.engine.shares import Share, SharedLimitView
+from prefect_datagen.models.config import SharedLimits
 from prefect_datagen.tasks.limit_server import LimitServer
 
 LOOK_EVERY = 1.0
@@ -311,6 +312,41 @@ async def _keep(slot: Leases) -> None:
     while True:
         await asyncio.sleep(LOOK_EVERY)
         await slot.renew()
+
+
+@contextmanager
+def limits_of_run(config: DatasetConfig, run_id: str) -> Iterator[DatasetConfig]:
+    """The config of a run whose row groups run in several processes: each model's limits hold for all of them together.
+
+    Models without `shared_limits` get some of this run alone, which are gone when it ends.
+    """
+    models = [
+        model
+        if model.shared_limits is not None
+        else model.model_copy(
+            update={
+                "shared_limits": SharedLimits(
+                    name=f"run-{run_id[:12]}-{index}",
+                    max_parallel_requests=model.inference_parameters.max_parallel_requests,
+                    rpm=model.rpm,
+                    tpm=model.tpm,
+                )
+            }
+        )
+        for index, model in enumerate(config.model_configs)
+    ]
+    own = [new.shared_limit_name for new, old in zip(models, config.model_configs, strict=True) if new is not old]
+    limited = config.model_copy(update={"model_configs": models})
+    ensure_limits(limited, RunConfig())
+    try:
+        yield limited
+    finally:
+        if own:
+            server = LimitServer()
+            with closing(server):
+                for name in own:
+                    server.delete(name)
+                    server.delete(members_of(name))
 
 
 def ensure_limits(config: DatasetConfig, run: RunConfig) -> list[str]:

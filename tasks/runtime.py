@@ -1,14 +1,14 @@
 """The live half of a run in one process: blueprint, driver, model clients, journal, store. Shared by all its row groups.
 
-The controller opens the runtime of its own process before it maps row groups, and closes it after the last one. A process
-of another task runner (a Dask or Ray worker) opens one when its first row group comes, and closes it when it ends.
+The controller opens the runtime of its own process before it maps row groups, and closes it after the last one. Every
+other process that is given row groups has a runtime of its own; see `tasks/worker.py`.
 """
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import os
+import socket
 import sys
 import threading
 import uuid
@@ -38,7 +38,6 @@ from prefect_datagen.engine.outcomes import USAGE_COUNTS, DatasetMetadata, Model
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.models.config import Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
-from prefect_datagen.processors import Stage
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.journal import Journal
 from prefect_datagen.storage.store import RowGroupStore
@@ -65,12 +64,14 @@ class Runtime:
         *,
         store: RowGroupStore,
         reused: Mapping[int, RowGroupManifest],
+        is_worker: bool = False,
         notify: Callable[[str], None] = lambda text: None,
         inform: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.ticket = ticket
         self.store = store
         self.reused = dict(reused)
+        self.is_worker = is_worker
         self.stopping = threading.Event()
         folder = store.local_path
         self.blueprint = Blueprint(
@@ -81,7 +82,7 @@ class Runtime:
         )
         self._tools = loop_thread.run(open_tools(ticket.config, tools_in_use(ticket.config, ticket.endpoints)))
         self._threads = ThreadPoolExecutor(ticket.run.worker_threads, thread_name_prefix="prefect-datagen-worker")
-        self.journal = open_journal(ticket, store)
+        self.journal = open_journal(ticket, store, is_worker=is_worker)
         self._spent_beside = self._beside_ledger(store.metadata())
         providers = providers_of(ticket.config, ticket.endpoints)
         self._sent_along = {
@@ -184,6 +185,10 @@ class Runtime:
         )
         return ModelSpec(model.alias, (spec,), max_parallel_requests=sys.maxsize)
 
+    def reusable(self, index: int) -> RowGroupManifest | None:
+        """The manifest of a row group that is committed: by an earlier run, or by a worker that died just after."""
+        return self.store.manifest(index) if self.is_worker else self.reused.get(index)
+
     def usage(self) -> dict[str, ModelUsage]:
         """What the dataset cost so far, by model alias: this run and all before it, those that were killed included.
 
@@ -259,17 +264,26 @@ def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:
     return ModelUsage(**more, endpoints=endpoints)
 
 
-def open_journal(ticket: RunTicket, store: RowGroupStore) -> AnswerJournal:
-    """The journal: beside a local dataset, in this machine's cache for a remote one, none where the run has none."""
+def open_journal(ticket: RunTicket, store: RowGroupStore, *, is_worker: bool = False) -> AnswerJournal:
+    """The journal: beside a local dataset, in this machine's cache for a remote one, none where the run has none.
+
+    Workers on the machine of their run share its journal; those on another machine have one of that machine.
+    """
     if not ticket.run.journal:
         return NoJournal()
     if store.local_path is not None:
         place = store.local_path / layout.JOURNAL
+        if is_worker and ticket.host != socket.gethostname():
+            place = store.local_path / layout.JOURNALS / f"{socket.gethostname()}.sqlite"
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-datagen" / "journals"
         place = cache / f"{hashlib.blake2b(store.location.encode(), digest_size=12).hexdigest()}.sqlite"
     # Each process of a run has a line of its own in the ledger.
-    return Journal.open(place, run=f"{ticket.run_id}/{uuid.uuid4().hex}", fingerprint=ticket.fingerprint)
+    journal = Journal.open(place, run=f"{ticket.run_id}/{uuid.uuid4().hex}", fingerprint=ticket.fingerprint)
+    if store.local_path is not None and not is_worker:
+        for other in sorted((store.local_path / layout.JOURNALS).glob("*.sqlite")):
+            journal.absorb(other)
+    return journal
 
 
 _runtimes: dict[str, Runtime] = {}
@@ -297,13 +311,7 @@ def stop_runs(error: DatagenError, *, grace: float | None = None) -> None:
         runtime.stop(error, grace=grace)
 
 
-def runtime_for(ticket: RunTicket) -> Runtime:
-    """The runtime of a run in this process, opened on first use."""
+def runtime_of(run_id: str) -> Runtime | None:
+    """The runtime of a run in this process, where it is open."""
     with _lock:
-        runtime = _runtimes.get(ticket.run_id)
-        if runtime is None:
-            blueprint = Blueprint(ticket.config, ticket.run, seed=ticket.seed)
-            store = ticket.sink.join(schema=blueprint.schema, staged=bool(blueprint.processors(Stage.AFTER_GENERATION)))
-            runtime = _runtimes[ticket.run_id] = Runtime(ticket, store=store, reused={})
-            atexit.register(runtime.close)
-        return runtime
+        return _runtimes.get(run_id)

@@ -6,6 +6,8 @@ futures, which for a config of a thousand columns would cost more than the stage
 
 from __future__ import annotations
 
+import socket
+
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
@@ -18,9 +20,9 @@ Sink = ParquetRowGroupSink | InMemoryRowGroupSink
 
 
 class RunTicket:
-    """A run: what is built, how, with which seed, into which sink."""
+    """A run: what is built, how, with which seed, into which sink; `writer` is who holds the sink's lock, on `host`."""
 
-    __slots__ = ("config", "endpoints", "fingerprint", "inline", "run", "run_id", "seed", "sink")
+    __slots__ = ("config", "endpoints", "fingerprint", "host", "inline", "run", "run_id", "seed", "sink", "writer")
 
     def __init__(
         self,
@@ -33,8 +35,10 @@ class RunTicket:
         sink: Sink,
         endpoints: tuple[Endpoint, ...],
         inline: bool,
+        writer: str,
     ) -> None:
         self.run_id = run_id
+        self.host = socket.gethostname()
         self.config = config
         self.run = run
         self.seed = seed
@@ -42,6 +46,7 @@ class RunTicket:
         self.sink = sink
         self.endpoints = endpoints
         self.inline = inline
+        self.writer = writer
 
     def __repr__(self) -> str:
         return f"RunTicket({self.config.name!r}, run_id={self.run_id!r})"

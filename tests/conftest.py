@@ -10,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 from tests.mock_server import MockServer
+from tests.object_store import ObjectStore, object_store
 from tests.prefect.server import PrefectServer
 
 # The machine may be busy: no test fails for being slow. The same examples everywhere: a red run can be had again.
@@ -45,6 +46,13 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSer
             # What is still to be sent goes now: at this process's end it would be tried for a minute, with nobody there.
             for worker in (APILogWorker, EventsWorker):
                 worker.drain_all()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[ObjectStore]:
+    """A real S3 server over HTTP."""
+    with object_store() as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def test_another_process_is_told_why_it_cannot_join() -> None:
     copy = pickle.loads(pickle.dumps(sink))
     assert copy.reader().committed() == {}
     with pytest.raises(SinkError, match="another process"):
-        copy.join(schema=SCHEMA)
+        copy.join(writer="", schema=SCHEMA)
 
 
 def test_results_are_remembered() -> None:

@@ -83,7 +83,7 @@ def test_storage_options_reach_the_file_system(tmp_path: Path) -> None:
 def test_a_pickled_sink_joins_the_run_that_has_it_open(tmp_path: Path) -> None:
     sink = ParquetRowGroupSink(path=str(tmp_path))
     with open_store(sink) as store:
-        with pickle.loads(pickle.dumps(sink)).join(schema=SCHEMA) as worker:
+        with pickle.loads(pickle.dumps(sink)).join(writer=store.writer, schema=SCHEMA) as worker:
             worker.commit(make_commit(3))
         assert list(store.committed()) == [3]
 

@@ -1,4 +1,4 @@
-"""What passes through Prefect is small."""
+"""What a row group costs at Prefect's server, in numbers of requests and events, and how small what passes through it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from benchmarks.orchestration import EVENT, build
 from prefect_datagen.blocks import ParquetRowGroupSink
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
@@ -18,6 +19,23 @@ from prefect_datagen.tasks.ticket import RunTicket
 from tests.flows.configs import samplers
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
+
+EVENTS_OF_A_TASK_RUN = 3  # pending, running, completed
+OF_TASK_RUNS = f"{EVENT}prefect.task-run."
+
+
+@pytest.mark.parametrize(("stages", "task_runs"), [("inline", 1), ("tasks", 4)])
+def test_a_row_group_is_so_many_task_runs_and_asks_the_server_nothing(
+    stages: str, task_runs: int, tmp_path: Path
+) -> None:
+    _, few = build(tmp_path / "few", row_groups=2, stages=stages)
+    _, many = build(tmp_path / "many", row_groups=12, stages=stages)
+    more = many - few  # what runs cost whatever their size is gone
+    assert sum(more[name] for name in more if name.startswith(OF_TASK_RUNS)) == 10 * task_runs * EVENTS_OF_A_TASK_RUN
+    # Updates of the progress artifact and batches of logs come with time, not with row groups; so do heartbeats.
+    by_time = ("POST /api/logs/", "PATCH /api/artifacts/ID")
+    requests = {name: count for name, count in more.items() if not name.startswith(EVENT) and name not in by_time}
+    assert sum(requests.values()) <= 2, requests
 
 
 def test_results_and_parameters_stay_small_whatever_the_rows(tmp_path: Path) -> None:
@@ -43,6 +61,7 @@ def test_what_a_task_of_a_row_group_is_given_and_returns_holds_no_table(tmp_path
         sink=ParquetRowGroupSink(path=str(tmp_path)),
         endpoints=(),
         inline=True,
+        writer="",
     )
     assert len(pickle.dumps(ticket)) < 16_384
     names = process_row_group.fn.__annotations__

@@ -152,6 +152,17 @@ def test_a_preview_asks_live(mock_server: MockServer) -> None:
     assert mock_server.stats().batches == 0
 
 
+@pytest.mark.parametrize("runner", ["processes", "dask", "ray"])
+def test_other_runners_than_threads_are_refused_before_anything_is_made(
+    mock_server: MockServer, tmp_path: Path, runner: str
+) -> None:
+    message = rf"model 'writer': `mode: batch` .*use `task_runner: threads`, not '{runner}', or `mode: live`"
+    with pytest.raises(ConfigError, match=message):
+        build(batched(mock_server.url), tmp_path / "d", task_runner=runner)
+    assert mock_server.stats().calls == 0
+    assert not (tmp_path / "d").exists()
+
+
 def test_batch_mode_needs_a_journal(mock_server: MockServer, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="journal"):
         build(batched(mock_server.url), tmp_path / "d", journal=False)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import signal
 import sqlite3
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
@@ -24,6 +19,7 @@ from prefect_datagen.reports.duckdb_sources import DatasetSource, PairSource
 from prefect_datagen.reports.errors import QueryCancelledError, QueryError, SourceDownError
 from prefect_datagen.reports.query import Query
 from prefect_datagen.reports.query_cache import Cancellation, QueryCache, Source, SourceLimits
+from tests.postgres import postgres
 from tests.reports.datasets import commit, finish, rows, write_dataset
 
 DEADLINE = 60.0
@@ -77,39 +73,8 @@ def sqlalchemy_case(folder: Path) -> Case:
 @pytest.fixture(scope="module")
 def postgres_url(tmp_path_factory) -> Iterator[str]:
     """A PostgreSQL server of our own, on a socket in a temporary folder."""
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    found = shutil.which("initdb") or (str(programs[-1] / "initdb") if programs else None)
-    if found is None:
-        pytest.skip("no PostgreSQL server is installed")
-    pytest.importorskip("psycopg")
-    import psycopg
-
-    folder = tmp_path_factory.mktemp("pg")
-    identity: dict[str, Any] = {"cwd": folder, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    if os.geteuid() == 0:  # PostgreSQL refuses to run as root
-        shutil.chown(folder, "postgres")
-        for parent in list(folder.parents)[:-2]:
-            parent.chmod(parent.stat().st_mode | 0o055)
-        identity |= {"user": "postgres", "group": "postgres", "extra_groups": []}
-    program = Path(found).resolve().with_name("postgres")
-    subprocess.run([found, "-D", "data", "-U", "tester", "-A", "trust"], check=True, **identity)
-    server = subprocess.Popen(
-        [program, "-D", "data", "-k", folder, "-c", "listen_addresses=", "-c", "fsync=off"], **identity
-    )
-    try:
-        end = time.monotonic() + DEADLINE
-        while True:
-            try:
-                psycopg.connect(f"user=tester dbname=postgres host={folder}").close()
-                break
-            except psycopg.OperationalError:
-                assert server.poll() is None
-                assert time.monotonic() < end
-                time.sleep(0.02)
-        yield f"postgresql+psycopg://tester@/postgres?host={folder}"
-    finally:
-        server.send_signal(signal.SIGQUIT)
-        server.wait(DEADLINE)
+    with postgres(tmp_path_factory.mktemp("pg")) as host:
+        yield f"postgresql+psycopg://tester@/postgres?host={host}"
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from prefect_datagen.storage import (
     RowGroupStore,
     RunRecord,
 )
+from tests.object_store import ObjectStore
 
 SCHEMA = pa.schema([pa.field("code", pa.string()), pa.field("visits", pa.int64()), pa.field("score", pa.float64())])
 CODES = ["0E8", "00M", "1.10", "null", "true", "NA", "", "é", "0123", "-0"]
@@ -104,19 +105,24 @@ def metadata() -> DatasetMetadata:
     )
 
 
-@pytest.fixture(params=["local", "remote", "memory"])
+@pytest.fixture(params=["local", "remote", "s3", "memory"])
 def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., RowGroupStore]]:
     """Opens a store of each kind. What is opened is closed at the end of the test."""
     opened: list[RowGroupStore] = []
     memory = MemoryDataset()
-    place = f"memory://{uuid.uuid4().hex}/dataset" if request.param == "remote" else str(tmp_path / "dataset")
+    place, options = str(tmp_path / "dataset"), dict[str, Any]()
+    if request.param == "remote":
+        place = f"memory://{uuid.uuid4().hex}/dataset"
+    elif request.param == "s3":
+        server: ObjectStore = request.getfixturevalue("s3")
+        place, options = server.new_url(), server.options
 
     def open_one(*, schema: pa.Schema = SCHEMA, staged: bool = False) -> RowGroupStore:
         store: RowGroupStore
         if request.param == "memory":
             store = MemoryStore(schema=schema, staged=staged, dataset=memory)
         else:
-            store = DatasetDirectory(place, schema=schema, staged=staged)
+            store = DatasetDirectory(place, schema=schema, staged=staged, storage_options=options)
         opened.append(store)
         return store
 

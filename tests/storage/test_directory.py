@@ -367,13 +367,33 @@ def test_a_process_that_joins_commits_under_the_lock_of_the_one_that_opened(
     code = """
 import pickle, sys
 from prefect_datagen.storage import DatasetDirectory
-place, schema, commit = pickle.load(sys.stdin.buffer)
-with DatasetDirectory(place, schema=schema, joins=True) as store:
+place, schema, commit, writer = pickle.load(sys.stdin.buffer)
+with DatasetDirectory(place, schema=schema, joins=writer) as store:
     print(store.commit(commit).model_dump_json())
 """
     with DatasetDirectory(dataset, schema=schema) as store:
-        work = pickle.dumps((dataset, schema, make_commit(2)))
+        work = pickle.dumps((dataset, schema, make_commit(2), store.writer))
         done = subprocess.run([sys.executable, "-c", code], input=work, capture_output=True, check=True)
         assert store.committed()[2] == RowGroupManifest.model_validate_json(done.stdout)
         with pytest.raises(SinkError, match="being written by process"):
             DatasetDirectory(dataset, schema=schema)
+
+
+def test_a_worker_is_told_to_stop_and_writes_nothing_for_a_writer_that_is_gone(
+    dataset: Path, schema: pa.Schema, make_commit: Make
+) -> None:
+    with DatasetDirectory(dataset, schema=schema) as store:
+        joined = DatasetDirectory(dataset, schema=schema, joins=store.writer)
+        held = joined.holder()
+        assert held is not None
+        assert (held.token, held.stopping) == (store.writer, None)
+        store.tell_to_stop("enough", grace=2.0)
+        told = joined.holder()
+        assert told is not None
+        assert (told.stopping, told.grace) == ("enough", 2.0)
+        joined.commit(make_commit(7))
+    assert joined.holder() is None
+    with DatasetDirectory(dataset, schema=schema) as other:
+        with pytest.raises(SinkError, match="does not hold the dataset any more"):
+            joined.commit(make_commit(8))
+        assert 8 not in other.committed()

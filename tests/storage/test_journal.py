@@ -188,3 +188,26 @@ def test_a_read_only_place_is_refused(tmp_path: Path, read_only: Callable[[Path]
         Journal.open(tmp_path / "journal.sqlite")
     with pytest.raises(SinkError, match="Read-only"):
         Journal.open(tmp_path / "folder" / "journal.sqlite")
+
+
+def test_the_journal_of_another_machine_is_absorbed(tmp_path: Path) -> None:
+    other = tmp_path / "journals" / "host.sqlite"
+    with Journal.open(other, run="worker", fingerprint="f") as journal:
+        journal.put(key(1), b"one")
+        journal.put(key(2), b"two")
+        journal.put_usage(b"spent")
+    with Journal.open(tmp_path / "journal.sqlite", run="run", fingerprint="f") as journal:
+        journal.put(key(1), b"own")
+        journal.commit()
+        journal.absorb(other)
+        assert (journal.get(key(1)), journal.get(key(2))) == (b"own", b"two")
+        assert journal.usage() == [b"spent"]
+    assert list(other.parent.iterdir()) == []
+
+
+def test_a_damaged_journal_of_another_machine_is_named_and_kept(tmp_path: Path) -> None:
+    other = tmp_path / "host.sqlite"
+    other.write_bytes(b"no journal" * 500)
+    with Journal.open(tmp_path / "journal.sqlite") as journal, pytest.raises(SinkError, match=r"host\.sqlite"):
+        journal.absorb(other)
+    assert other.exists()
