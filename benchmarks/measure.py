@@ -74,11 +74,14 @@ class Bench:
     def compare(self, commands: Mapping[str, list[str]]) -> dict[str, Measured]:
         """Medians of several commands that take turns, after one round that does not count.
 
-        Where a command takes more than `LONG` seconds in that round, all are run `RUNS_OF_LONG` times at most.
+        Where a command takes more than `LONG` seconds in that round, the round counts, since what it warms up is a small
+        part, and all are run `RUNS_OF_LONG` times at most.
         """
-        slowest = max(run_once(command, self.environment)[0] for command in commands.values())
-        samples: dict[str, list[_Sample]] = {name: [] for name in commands}
-        for _ in range(self.runs if slowest <= LONG else min(self.runs, RUNS_OF_LONG)):
+        first = {name: run_once(command, self.environment) for name, command in commands.items()}
+        is_long = max(wall for wall, *_ in first.values()) > LONG
+        samples = {name: [sample] if is_long else [] for name, sample in first.items()}
+        runs = min(self.runs, RUNS_OF_LONG) - 1 if is_long else self.runs
+        for _ in range(runs):
             for name, command in commands.items():
                 samples[name].append(run_once(command, self.environment))
         return {name: _medians(each) for name, each in samples.items()}

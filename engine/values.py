@@ -79,8 +79,15 @@ def text_array(values: Sequence[str]) -> pa.Array:
     return builder.finish()
 
 
+_FEW = 10_000
+"""Values that `to_pylist` makes in some milliseconds. `to_numpy` is quicker by far, but imports pandas first: a third of a
+second in which the event loop does nothing else."""
+
+
 def python_values(array: pa.Array) -> list[Any]:
-    """`array.to_pylist()`, by a shorter way where there is one: text, numbers and booleans go through NumPy."""
+    """`array.to_pylist()`, by a shorter way where there is one: much text, many numbers and booleans go through NumPy."""
+    if len(array) <= _FEW:
+        return array.to_pylist()  # type: ignore[no-any-return]
     type_ = array.type
     if pa.types.is_string(type_) or pa.types.is_large_string(type_):
         return array.to_numpy(zero_copy_only=False).tolist()  # type: ignore[no-any-return]
