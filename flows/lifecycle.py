@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -46,7 +46,7 @@ from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.endpoints import check_endpoints
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
 from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
-from prefect_datagen.tasks.run_limits import ensure_limits, limits_of_run
+from prefect_datagen.tasks.run_limits import LimitsOfRun, ensure_limits
 from prefect_datagen.tasks.runtime import Runtime, opened
 from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.version import VERSION
@@ -99,14 +99,14 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     with (
         Workers(request.run) as workers,
         closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,
-        limits_of_run(config, run_id) if workers.are_elsewhere else nullcontext(config) as limited,
+        LimitsOfRun(config, run_id, several=workers.are_elsewhere) as limits,
     ):
         _set_out(store, prepared, request.run)
         # Planned anew under the lock: another process may have committed since the look without one.
         plan = make_plan(request.num_records, row_group_size=request.run.row_group_size, committed=store.committed())
         ticket = RunTicket(
             run_id=run_id,
-            config=limited,
+            config=limits.config,
             run=request.run,
             seed=prepared.seed,
             fingerprint=fingerprint(blueprint.fingerprint_parts),
@@ -116,7 +116,7 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
             writer=store.writer,
         )
         _say(plan, store.location)
-        run = _Run(ticket, plan, store, workers, blueprint, callback, started_at, prepared.estimate)
+        run = _Run(ticket, plan, store, workers, limits, blueprint, callback, started_at, prepared.estimate)
         finished = run.carry_out()
         workers.close(at_once=finished.error is not None)
         if finished.error is None:
@@ -150,6 +150,7 @@ class _Run:
     plan: Plan
     store: RowGroupStore
     workers: Workers
+    limits: LimitsOfRun
     blueprint: Blueprint
     callback: OutcomeCallback | None
     started_at: datetime
@@ -181,6 +182,7 @@ class _Run:
                 plan=self.plan,
                 process=with_results_in(self.ticket) if self.plan.todo and not self._in_memory else process_row_group,
                 workers=self.workers,
+                on_all_workers_died=self.limits.start_over,
                 on_row_group_complete=self.callback,
                 on_progress=on_progress,
             )

@@ -63,6 +63,7 @@ class Controller:
     plan: Plan
     process: Process
     workers: Workers
+    on_all_workers_died: Callable[[], None] = lambda: None
     on_row_group_complete: OutcomeCallback | None = None
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
@@ -191,6 +192,7 @@ class Controller:
         if self._restart_due and not self._admitted:  # the last of those that died together is accounted for
             self._restart_due = False
             self.workers.close(at_once=True)
+            self.on_all_workers_died()
 
     def _judge_end(self, plan: RowGroupPlan, state: State[Any] | None) -> None:
         if state is not None:

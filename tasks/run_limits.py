@@ -17,9 +17,11 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 from uuid import UUID
 
 import httpx
@@ -28,7 +30,7 @@ from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RowGroupLimit, RunConfig
 from prefect_datagen.engine.errors import ConfigError, DatagenError
 from prefect_datagen.engine.shares import Share, SharedLimitView
-from prefect_datagen.models.config import SharedLimits
+from prefect_datagen.models.config import ModelConfig, SharedLimits
 from prefect_datagen.tasks.limit_server import LimitServer
 
 LOOK_EVERY = 1.0
@@ -314,39 +316,59 @@ async def _keep(slot: Leases) -> None:
         await slot.renew()
 
 
-@contextmanager
-def limits_of_run(config: DatasetConfig, run_id: str) -> Iterator[DatasetConfig]:
-    """The config of a run whose row groups run in several processes: each model's limits hold for all of them together.
+class LimitsOfRun:
+    """The limits of a run whose row groups run in several processes: each model's hold for all of them together.
 
-    Models without `shared_limits` get some of this run alone, which are gone when it ends.
+    Models without `shared_limits` get some of this run alone, which are there from `__enter__` to `__exit__`. Without
+    `several`, there are none.
+
+    Attributes:
+        config: the run's config, with these limits in it.
     """
-    models = [
-        model
-        if model.shared_limits is not None
-        else model.model_copy(
-            update={
-                "shared_limits": SharedLimits(
-                    name=f"run-{run_id[:12]}-{index}",
-                    max_parallel_requests=model.inference_parameters.max_parallel_requests,
-                    rpm=model.rpm,
-                    tpm=model.tpm,
-                )
-            }
+
+    def __init__(self, config: DatasetConfig, run_id: str, *, several: bool) -> None:
+        models = [
+            self._limited(model, f"run-{run_id[:12]}-{index}") if several else model
+            for index, model in enumerate(config.model_configs)
+        ]
+        self._own = [
+            new.shared_limit_name for new, old in zip(models, config.model_configs, strict=True) if new is not old
+        ]
+        self.config = config.model_copy(update={"model_configs": models}) if self._own else config
+
+    @staticmethod
+    def _limited(model: ModelConfig, name: str) -> ModelConfig:
+        if model.shared_limits is not None:
+            return model
+        limits = SharedLimits(
+            name=name,
+            max_parallel_requests=model.inference_parameters.max_parallel_requests,
+            rpm=model.rpm,
+            tpm=model.tpm,
         )
-        for index, model in enumerate(config.model_configs)
-    ]
-    own = [new.shared_limit_name for new, old in zip(models, config.model_configs, strict=True) if new is not old]
-    limited = config.model_copy(update={"model_configs": models})
-    ensure_limits(limited, RunConfig())
-    try:
-        yield limited
-    finally:
-        if own:
-            server = LimitServer()
-            with closing(server):
-                for name in own:
-                    server.delete(name)
-                    server.delete(members_of(name))
+        return model.model_copy(update={"shared_limits": limits})
+
+    def __enter__(self) -> Self:
+        if self._own:
+            ensure_limits(self.config, RunConfig())
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._delete()
+
+    def start_over(self) -> None:
+        """Nobody holds anything any more: all processes have died. Their leases would run out only after a while."""
+        if self._own:
+            self._delete()
+            ensure_limits(self.config, RunConfig())
+
+    def _delete(self) -> None:
+        if not self._own:
+            return
+        with closing(LimitServer()) as server:
+            for name in self._own:
+                server.delete(name)
+                server.delete(members_of(name))
 
 
 def ensure_limits(config: DatasetConfig, run: RunConfig) -> list[str]:

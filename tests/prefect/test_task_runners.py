@@ -98,7 +98,7 @@ def test_the_same_dataset_whatever_the_runner_and_one_ceiling_for_all_workers(
     assert not [name for name in limit_names(server) if "run-" in name]
 
 
-@pytest.mark.parametrize("kind", [runner("dask"), runner("ray")])
+@pytest.mark.parametrize("kind", ELSEWHERE)
 def test_a_killed_worker_costs_the_row_groups_that_it_held_and_they_run_again(
     kind: str, server: PrefectServer, mock_server: MockServer, config: Path, by_threads: list[dict[str, Any]]
 ) -> None:
@@ -166,7 +166,7 @@ def test_a_cluster_is_for_runners_that_have_one() -> None:
         RunConfig(cluster="tcp://x:1")
 
 
-@pytest.mark.parametrize("kind", ["threads", "processes"])
+@pytest.mark.parametrize("kind", ["threads", "processes", runner("dask")])
 def test_a_dataset_on_an_object_store_is_the_same_and_readers_see_whole_row_groups_only(
     kind: str,
     server: PrefectServer,
