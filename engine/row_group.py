@@ -19,7 +19,7 @@ from prefect_datagen.engine.model_access import UsageCounter
 from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
 from prefect_datagen.engine.retry import later_run_may_help
-from prefect_datagen.engine.values import python_values
+from prefect_datagen.engine.values import python_values, text_array
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,8 @@ class RowGroup:
         if array is not None:
             return array
         if name in self._lists:
-            return pa.array(self._lists[name], type=type_)
+            values = self._lists[name]
+            return text_array(values) if type_ == pa.string() else pa.array(values, type=type_)
         # A full column that was asked for no row: all are skipped or rejected, or there is none.
         own_type, default = self._unmade[name]
         return pa.array([default] * self.rows, type=own_type)

@@ -71,9 +71,9 @@ def json_text(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
 
 
-def text_array(values: Sequence[str]) -> pa.Array:
-    """`pa.array(values)` without pandas, which that imports: a third of a second that a check of a config needs for
-    nothing else."""
+def text_array(values: Sequence[str | None]) -> pa.Array:
+    """`pa.array(values)` without pandas, which that imports: a third of a second that a check of a config, or a build of
+    text, needs for nothing else."""
     builder = pa.lib.StringBuilder()
     builder.append_values(values)
     return builder.finish()
