@@ -27,6 +27,7 @@ from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.node import RowKeys, Strategy
 from prefect_datagen.processors import ROW_ID, ProcessorConfig, Stage
 from prefect_datagen.seeds.reader import SeedReader, open_seed
+from prefect_datagen.seeds.stream import SeedStream
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Blueprint:
         self.config = config
         self.run = run
         self.seed = seed
-        self.seed_reader: SeedReader | None = (
+        self.seed_reader: SeedReader | SeedStream | None = (
             None if config.seed_config is None else open_seed(config.seed_config, base_dir=config.folder, run_seed=seed)
         )
         self._types: dict[str, pa.DataType] = {}
@@ -94,6 +95,11 @@ class Blueprint:
         if self.seed_reader is not None:
             parts["seed data"] = self.seed_reader.fingerprint
         return parts
+
+    @property
+    def seed_stream(self) -> SeedStream | None:
+        """The seed rows, where they are those of a dataset that may still be growing."""
+        return self.seed_reader if isinstance(self.seed_reader, SeedStream) else None
 
     def seed_rows(self, start: int, rows: int) -> SeedRows:
         """Rows `start` to `start + rows` of the dataset as the seed stage makes them."""

@@ -105,7 +105,12 @@ def estimate(
     """
     rows = sum(group.rows for group in plan.todo)
     sampled = min(rows, SAMPLE)
-    columns = _sample(blueprint, plan, sampled) if sampled else []
+    first = plan.todo[0].start if sampled else 0
+    stream = blueprint.seed_stream
+    if stream is not None and not stream.ended:  # the rows that are there stand for those to come
+        sampled = min(sampled, stream.rows)
+        first = min(first, stream.rows - sampled)
+    columns = _sample(blueprint, plan.todo[0].index, first, sampled) if sampled else []
     unpaid = {
         column.name: (rows - min(rows, paid_rows) if column.name in paid else rows) / sampled for column in columns
     }
@@ -130,13 +135,13 @@ def estimate(
     )
 
 
-def _sample(blueprint: Blueprint, plan: Plan, rows: int) -> list[_Column]:
-    """Run the first rows that are to do; what each column that asks a model was asked for."""
+def _sample(blueprint: Blueprint, row_group: int, first: int, rows: int) -> list[_Column]:
+    """Run some rows; what each column that asks a model was asked for."""
     client = OfflineClient()
     aliases = {model.alias for model in blueprint.config.model_configs}
     specs = [ModelSpec(alias, (EndpointSpec(alias, client),), rows) for alias in aliases]
-    seeds = blueprint.seed_rows(plan.todo[0].start, rows)
-    group = RowGroup(plan.todo[0].index, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
+    seeds = blueprint.seed_rows(first, rows)
+    group = RowGroup(row_group, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
     nodes = [_harmless(node, blueprint) for node in blueprint.graph.nodes]
     graph = ColumnGraph.build(nodes, sources=blueprint.graph.sources)
 

@@ -80,6 +80,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
     seed = choose_seed(run, recorded)
     blueprint = Blueprint(config, run, seed=seed)
     blueprint.sampler.require_room(num_records)
+    same_seed_rows = _same_seed_rows(blueprint, recorded)
     decision = decide(
         run.resume,
         recorded,
@@ -87,6 +88,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         row_group_size=run.row_group_size,
         location="" if reader is None else reader.location,
         configs=({}, {}) if reader is None or recorded is None else (plain(reader.config()), plain(config.to_yaml())),
+        same_seed_rows=same_seed_rows,
     )
     committed: dict[int, RowGroupManifest] = {}
     repairable = intact = 0
@@ -101,7 +103,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
     metadata = None if reader is None else reader.metadata()
     paid, paid_rows = frozenset[str](), 0
     if run.journal and decision.course in (Course.SUPERSEDE, Course.REPAIR):
-        paid = paid_columns(blueprint, recorded)
+        paid = paid_columns(blueprint, recorded) if same_seed_rows else frozenset()
         paid_rows = intact if decision.course is Course.REPAIR else metadata.actual_num_records if metadata else 0
     return Preparation(
         recorded=recorded,
@@ -120,6 +122,13 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         repairable=repairable,
         intact=intact,
     )
+
+
+def _same_seed_rows(blueprint: Blueprint, recorded: RunRecord | None) -> bool:
+    """Whether rows of an earlier stage that a dataset was made of are as they were; other seeds have a fingerprint."""
+    stream = blueprint.seed_stream
+    used = None if recorded is None else recorded.seed_prefix
+    return stream is None or used is None or stream.fits(used)
 
 
 def choose_seed(run: RunConfig, recorded: RunRecord | None) -> int:

@@ -48,6 +48,7 @@ def decide(
     row_group_size: int,
     location: str,
     configs: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
+    same_seed_rows: bool = True,
 ) -> Decision:
     """Choose the course of a run.
 
@@ -58,6 +59,7 @@ def decide(
         row_group_size: rows per row group, as asked for.
         location: the dataset, for messages.
         configs: that on disk and that asked for, as plain data, to say which fields differ.
+        same_seed_rows: whether the rows of an earlier stage that were used are as they were.
 
     Raises:
         ResumeRefusedError: `always` or `repair` was asked for, and what is on disk does not fit; every difference is named.
@@ -69,6 +71,8 @@ def decide(
     if mode is ResumeMode.NEVER:
         return Decision(Course.RENEW)
     differences = tuple(differing(recorded, parts=parts, row_group_size=row_group_size, configs=configs))
+    if not same_seed_rows:
+        differences += ("seed data changed: the earlier stage has other rows",)
     if not differences:
         return Decision(Course.REPAIR if mode is ResumeMode.REPAIR else Course.CONTINUE)
     if mode is ResumeMode.IF_POSSIBLE:

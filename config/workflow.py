@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from prefect_datagen.seeds.config import IndexRange, PartitionBlock, SamplingStr
 
 FINAL = "final"
 _PROCESSOR = "processor:"
+
+
+class HandOffMode(StrEnum):
+    """When later stages may begin with the rows of a stage."""
+
+    STREAMED = "streamed"  # with those of each row group, once it is committed
+    WHOLE = "whole"  # when the dataset is finished
 
 
 class StageConfig(Config):
@@ -81,6 +89,11 @@ class StageConfig(Config):
         default=FINAL,
         pattern=f"^({FINAL}|{_PROCESSOR}.+)$",
         description="What later stages get: final, or processor:NAME for the rows as that processor left them.",
+    )
+    hand_off: HandOffMode = Field(
+        default=HandOffMode.STREAMED,
+        description="Let later stages begin with the row groups that are committed (streamed), or when the dataset is "
+        "finished (whole). Where one needs it all (a query, shuffling, output processors), it waits in any case.",
     )
     allow_empty: bool = Field(
         default=False, description="Let the workflow go on where this stage gives no rows; what needs them is skipped."

@@ -18,7 +18,9 @@ from prefect_datagen.config.hand_off import OutputRule, query_schema
 from prefect_datagen.config.problems import Path, Problem
 from prefect_datagen.config.workflow import StageConfig, Workflow, refuse
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.processors import Stage
 from prefect_datagen.seeds.base import SeedSource
+from prefect_datagen.seeds.config import SamplingStrategy
 from prefect_datagen.seeds.frame import DataFrameSeedSource
 
 
@@ -35,6 +37,18 @@ class StageShape:
     config: DatasetConfig
     rule: OutputRule
     schema: pa.Schema
+
+    @property
+    def gives_rows_in_order(self) -> bool:
+        """Whether its output is its row groups, one after the other, as they are committed."""
+        staged = any(processor.stage is Stage.AFTER_GENERATION for processor in self.config.processors)
+        return not staged and not self.rule.processors
+
+
+def takes_rows_in_order(stage: StageConfig) -> bool:
+    """Whether the rows of a stage are seeded by those of one earlier stage, in their order."""
+    ordered = stage.sampling_strategy is SamplingStrategy.ORDERED and stage.selection_strategy is None
+    return len(stage.seeds_from) == 1 and stage.query is None and ordered
 
 
 def check_stages(workflow: Workflow) -> dict[str, StageShape]:

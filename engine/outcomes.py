@@ -140,6 +140,15 @@ class RowGroupManifest(Record):
         return self
 
 
+class SeedPrefix(Record):
+    """Which rows of an earlier stage a dataset was made of: those of its first row groups."""
+
+    row_groups: int = Field(ge=0)
+    rows: int = Field(ge=0)
+    digest: str = Field(description="Of the content of their parts, in order.")
+    whole: bool = Field(default=False, description="Whether these must be all: rows were taken again from the first.")
+
+
 class RowGroupOutcome(Record):
     """The fate of a row group in one run: a manifest where it was committed, an error where it was not."""
 

@@ -1,11 +1,16 @@
 """The flow `chain-datasets`: stages that seed each other, each a task run with its dataset as a subflow run.
 
-Stages are submitted all at once, each waiting for those that it takes its seeds from: independent ones run at the same
-time, and what waits for a stage that failed is `NotReady`. A stage that failed does not stop independent ones.
+A stage is submitted when those that it takes its seeds from have ended or, where it needs no whole dataset, when the first
+rows are there: independent ones run at the same time, and what waits for a stage that failed is `NotReady`. A stage that
+failed does not stop independent ones; one that takes its rows as they come ends as `Aborted`, and keeps what it made.
 """
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +23,7 @@ from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
-from prefect_datagen.config.workflow import Workflow
+from prefect_datagen.config.workflow import StageConfig, Workflow
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
@@ -26,6 +31,7 @@ from prefect_datagen.flows.parameters import read, read_count, read_endpoints, r
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
 from prefect_datagen.flows.subflow import as_datagen_error
+from prefect_datagen.seeds.reader import offered
 
 StageFuture = PrefectFuture[StageResult | State[StageResult]]
 
@@ -98,20 +104,47 @@ def chain_datasets(
     chain = Chain(
         loaded,
         base=None if preview is not None else _base(loaded, sink),
+        stages=stages,
         given=None if run is None else read(run, RunConfig, name="run"),
         endpoints=read_endpoints(endpoints),
         most_rows=None if preview is None else read_count(preview, name="preview"),
     )
     futures: dict[str, StageFuture] = {}
-    for stage in stages:
-        waits_for = [futures[name] for name in stage.seeds_from if name in futures]
-        futures[stage.name] = run_stage.submit(chain, stage.name, wait_for=waits_for, return_state=False)
-    interruption = chain.subflows.wait(futures.values())
+    with offered(chain.streams.values()):
+        interruption = chain.subflows.wait(_submitted(chain, stages, futures))
     if interruption is not None:
         if not isinstance(interruption, KeyboardInterrupt):
             raise interruption  # Prefect's own, whose state Prefect sets
         return Cancelled(message="interrupted; what was committed stays, and a second run continues from there")
     return _final_state(chain, {name: future.state for name, future in futures.items()})
+
+
+def _submitted(chain: Chain, stages: list[StageConfig], futures: dict[str, StageFuture]) -> Iterator[StageFuture]:
+    """Submit each stage when those that it takes its seeds from have ended, or it may begin with the rows that are there."""
+    waiting, ended, news = list(stages), set[str](), threading.Event()
+
+    def is_free(stage: StageConfig, earlier: str) -> bool:
+        return earlier not in chain.running or earlier in ended or chain.may_overtake(stage, earlier)
+
+    def note_end(name: str, _: object) -> None:
+        ended.add(name)
+        news.set()
+
+    with ExitStack() as stack:
+        for stream in chain.streams.values():
+            stack.enter_context(stream.watched(news.set))
+        while waiting:
+            news.clear()
+            for stage in [each for each in waiting if all(is_free(each, name) for name in each.seeds_from)]:
+                # Of those that have ended Prefect is told, which lets no stage run after one that failed.
+                waits_for = [futures[name] for name in stage.seeds_from if name in ended]
+                future = run_stage.submit(chain, stage.name, wait_for=waits_for, return_state=False)
+                future.add_done_callback(partial(note_end, stage.name))
+                futures[stage.name] = future
+                waiting.remove(stage)
+                yield future
+            if waiting:
+                news.wait()
 
 
 def _base(workflow: Workflow, sink: ParquetRowGroupSink | None) -> ParquetRowGroupSink:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +33,7 @@ from prefect_datagen.config.run import OnShortfall, RunConfig, TaskRunnerKind
 from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterruptedError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, ModelUsage, Verdict, add_usage
 from prefect_datagen.flows.artifacts import ProgressArtifact, show_outcomes
+from prefect_datagen.flows.backlog import Backlog
 from prefect_datagen.flows.ending import completed
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot, current_listener
@@ -176,16 +177,20 @@ class _Run:
             notify=lambda text: notices.append((logging.WARNING, text)),
             inform=lambda text: notices.append((logging.INFO, text)),
         )
-        with opened(runtime):
+        stream = self.blueprint.seed_stream
+        with ExitStack() as stack:
+            stack.enter_context(opened(runtime))
             controller = Controller(
                 runtime=runtime,
-                plan=self.plan,
+                backlog=Backlog(self.plan, self.store, stream),
                 process=with_results_in(self.ticket) if self.plan.todo and not self._in_memory else process_row_group,
                 workers=self.workers,
                 on_all_workers_died=self.limits.start_over,
                 on_row_group_complete=self.callback,
                 on_progress=on_progress,
             )
+            if stream is not None:
+                stack.enter_context(stream.watched(controller.wake))
             interruption = self._make_rows(controller)
             usage = self._usage(controller)
         say_notices()
@@ -193,7 +198,7 @@ class _Run:
             run_log().info("%s", line)
         metadata = make_metadata(
             ticket=self.ticket,
-            plan=self.plan,
+            plan=controller.plan,
             outcomes=controller.outcomes,
             error=controller.error,
             checks=controller.check_results(final=controller.error is None),

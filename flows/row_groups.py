@@ -33,6 +33,7 @@ from prefect_datagen.engine.errors import (
 )
 from prefect_datagen.engine.loop_thread import event_loop
 from prefect_datagen.engine.outcomes import CheckResult, CheckTally, Outcome, RowGroupManifest, RowGroupOutcome
+from prefect_datagen.flows.backlog import Backlog
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressSnapshot
 from prefect_datagen.flows.workers import RowGroupFuture, Workers
@@ -60,7 +61,7 @@ class Controller:
     """One run's row groups. `error` says why it ended early, where it did."""
 
     runtime: Runtime
-    plan: Plan
+    backlog: Backlog
     process: Process
     workers: Workers
     on_all_workers_died: Callable[[], None] = lambda: None
@@ -68,15 +69,23 @@ class Controller:
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
     outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
-    _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture]] = field(default_factory=queue.SimpleQueue)
+    _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture] | None] = field(default_factory=queue.SimpleQueue)
     _admitted: dict[int, RowGroupPlan] = field(default_factory=dict)
     _tries: Counter[int] = field(default_factory=Counter)
-    _left: list[RowGroupPlan] = field(default_factory=list)
     _restart_due: bool = False
     _tallies: dict[str, CheckTally] = field(default_factory=dict)
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
     _give_up: float = math.inf
+
+    @property
+    def plan(self) -> Plan:
+        """The plan, as far as it is known."""
+        return self.backlog.plan
+
+    def wake(self) -> None:
+        """Look now whether there is something to admit. Any thread may call it."""
+        self._ended.put(None)
 
     def run(self) -> None:
         """Make every row group of the plan that is to do. When this returns, none of them is running.
@@ -85,11 +94,12 @@ class Controller:
             KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set. Only user code that does
                 not return within `MOST_DRAINING` may still run; what it makes is not committed.
         """
-        self._left = list(reversed(self.plan.todo))
         self._reuse()
         self._report()
         try:
-            while (self._admitted and time.monotonic() < self._give_up) or (self._left and self.error is None):
+            while (self._admitted and time.monotonic() < self._give_up) or (
+                self.error is None and not self.backlog.exhausted
+            ):
                 self._admit()
                 self._wait_for_one()
         except BaseException as interruption:
@@ -100,7 +110,7 @@ class Controller:
         finally:
             for index in self._admitted:
                 self._end_aborted(index, "it did not end in time when the run was told to")
-            for plan in reversed(self._left):
+            for plan in self.backlog.rest():
                 self._end_aborted(plan.index, "never started")
             self._report()
 
@@ -156,9 +166,9 @@ class Controller:
 
     def _admit(self) -> None:
         free = self.runtime.row_groups_at_once - len(self._admitted)
-        if self.error is not None or not self._left or free <= 0 or self._restart_due:
+        if self.error is not None or free <= 0 or self._restart_due:
             return
-        plans = [self._left.pop() for _ in range(min(free, len(self._left)))]
+        plans = self.backlog.take(free)
         self._admitted |= {plan.index: plan for plan in plans}
         self._tries.update(plan.index for plan in plans)
         for plan, future in self._map(plans):
@@ -176,15 +186,18 @@ class Controller:
         """Take one ended row group, if one ends within the progress interval; report in any case."""
         left = max(0.0, self._give_up - time.monotonic())
         try:
-            plan, future = self._ended.get(timeout=min(left, self.runtime.ticket.run.progress_interval))
+            ended = self._ended.get(timeout=min(left, self.runtime.ticket.run.progress_interval))
         except queue.Empty:
-            pass
-        else:
+            ended = None
+        if ended is not None:
+            plan, future = ended
             del self._admitted[plan.index]
             self._take(plan, self.workers.final_state(future))
         engine_error = self.runtime.driver.error
         if engine_error is not None and self.error is None:
             self.stop(engine_error)
+        if self.backlog.error is not None and self.error is None:
+            self.stop(RunInterruptedError(self.backlog.error, cause=self.backlog.error))
         self._report()
 
     def _take(self, plan: RowGroupPlan, state: State[Any] | None) -> None:
@@ -202,7 +215,7 @@ class Controller:
             self._end_aborted(plan.index, "its worker died while the run was ending")
         elif self._tries[plan.index] < MOST_TRIES:
             run_log().warning("the worker of row group %d died; the row group is given to another", plan.index)
-            self._left.append(plan)
+            self.backlog.put_back(plan)
             self._restart_due = self.workers.die_together
         else:
             error = InternalError(

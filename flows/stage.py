@@ -3,15 +3,17 @@
     seed rows ─► unchanged? Cached ─► subflow build-dataset ─► output
 
 Everything that a stage needs of earlier ones it reads from their datasets, so it is all the same whether those were
-built a moment ago or last week.
+built a moment ago or last week. A stage whose rows are seeded one after the other by those of another one takes them from a
+stream (`seeds/stream.py`), and may begin while that other stage is still being built.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
@@ -21,15 +23,17 @@ from prefect.states import Cancelled, Completed
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
+from prefect_datagen.config.checks import OnFail
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.hand_off import digest, query_rows, query_schema
 from prefect_datagen.config.preparation import fingerprint, prepare
 from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig, TaskRunnerKind
-from prefect_datagen.config.workflow import StageConfig, Workflow
-from prefect_datagen.config.workflow_check import check_stages, stage_config
+from prefect_datagen.config.workflow import HandOffMode, StageConfig, Workflow
+from prefect_datagen.config.workflow_check import check_stages, stage_config, takes_rows_in_order
 from prefect_datagen.engine.errors import ConfigError, DatagenError, ShortfallError
-from prefect_datagen.engine.outcomes import DatasetMetadata, Record
+from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupOutcome
+from prefect_datagen.flows.backlog import all_seed_rows
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.hand_off import HandOff, derive
@@ -39,7 +43,9 @@ from prefect_datagen.flows.placement import FINISHED, below
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.subflow import Subflows, metadata_of
 from prefect_datagen.flows.verdict import shortfall
+from prefect_datagen.seeds.dataset import DatasetSeedSource
 from prefect_datagen.seeds.reader import open_seed
+from prefect_datagen.seeds.stream import SeedStream
 from prefect_datagen.storage.arrow import scan_table
 from prefect_datagen.tasks.ticket import Endpoint, Sink
 
@@ -79,6 +85,7 @@ class Chain:
         workflow: Workflow,
         *,
         base: ParquetRowGroupSink | None,
+        stages: Sequence[StageConfig],
         given: RunConfig | None = None,
         endpoints: Sequence[Endpoint] = (),
         most_rows: int | None = None,
@@ -88,6 +95,7 @@ class Chain:
         Args:
             workflow: the workflow.
             base: holds a dataset for each stage; None for a preview in memory.
+            stages: those that are run.
             given: run settings that go before all others.
             endpoints: blocks that go before those of the stages.
             most_rows: rows that a stage makes at most.
@@ -97,12 +105,14 @@ class Chain:
         """
         self.workflow = workflow
         self.base = base
+        self.running = frozenset(stage.name for stage in stages)
         self.given = given
         self.endpoints = endpoints
         self.most_rows = most_rows
         self.shapes = check_stages(workflow)
         self.subflows = Subflows()
         self.skipped: set[str] = set()
+        self.streams = {} if base is None else self._streams()
         self._deriving = threading.Lock()  # two stages may need the same output at once; its dataset has one writer
         self._memory: dict[str, InMemoryRowGroupSink] = {}
 
@@ -111,6 +121,30 @@ class Chain:
         if self.base is None:
             return self._memory.setdefault(name, InMemoryRowGroupSink())
         return below(self.base, name)
+
+    def _streams(self) -> dict[str, SeedStream]:
+        """A stream of each stage whose rows, as they are committed, are the seed rows of another one."""
+        seeded = [stage.seeds_from[0] for stage in self.workflow.stages if takes_rows_in_order(stage)]
+        return {name: self._stream(name) for name in seeded if self.shapes[name].gives_rows_in_order}
+
+    def _stream(self, name: str) -> SeedStream:
+        assert self.base is not None
+        sink = below(self.base, name)
+        return SeedStream(name, location=sink.location, schema=self.shapes[name].schema, load=sink.reader().part)
+
+    def stream_into(self, stage: StageConfig) -> SeedStream | None:
+        """The stream that a stage takes its seed rows from, where it takes them from one."""
+        return self.streams.get(stage.seeds_from[0]) if takes_rows_in_order(stage) else None
+
+    def may_overtake(self, stage: StageConfig, earlier: str) -> bool:
+        """Whether a stage may begin now, though an earlier one that it is seeded by has not ended."""
+        stream = self.stream_into(stage)
+        given = self.workflow.stage(earlier)
+        gates = any(gate.on_fail is OnFail.FAIL_RUN for gate in self.shapes[earlier].config.checks)
+        # Other processes read the finished dataset: they do not see this process's streams.
+        here = self.workflow.run_of(stage, self.given).task_runner is TaskRunnerKind.THREADS
+        streamed = given.hand_off is HandOffMode.STREAMED and not gates and here
+        return streamed and stream is not None and stream.is_open
 
     def output(self, name: str) -> HandOff:
         """What a stage hands on, made of its dataset where it is not there yet.
@@ -175,10 +209,18 @@ def run_stage(chain: Chain, name: str) -> StageResult | State[StageResult]:
     """
     if chain.subflows.stopping.is_set():
         return Cancelled(name="Aborted", message="the workflow ended before this stage began")
+    stream = chain.streams.get(name)
     try:
-        return _Stage(chain, chain.workflow.stage(name)).run()
+        ended = _Stage(chain, chain.workflow.stage(name)).run()
+        if stream is not None and not ended.is_cancelled():
+            stream.add(chain.sink(name).reader().committed().values())
+            stream.end()
+        return ended
     except DatagenError as error:
         raise error.located(chain_stage=name) from error.__cause__
+    finally:
+        if stream is not None:
+            stream.fail(f"stage {name} did not end well")
 
 
 class _Stage:
@@ -189,15 +231,28 @@ class _Stage:
         self.stage = stage
         self.sink = chain.sink(stage.name)
         self.settings = chain.workflow.run_of(stage, chain.given)
+        self.seeds = chain.stream_into(stage)
+        self.gives = chain.streams.get(stage.name)
+        self._rejected: dict[int, int] = {}
 
-    def run(self) -> StageResult | State[StageResult]:
+    def run(self) -> State[StageResult]:
         chain, stage = self.chain, self.stage
-        seeds = None if chain.skipped.intersection(stage.seeds_from) else chain.seeds(stage)
-        if stage.seeds_from and (seeds is None or seeds.rows == 0):
+        if chain.skipped.intersection(stage.seeds_from):
             return self._skip()
-        source = None if seeds is None else seeds.source
+        if self.seeds is None:
+            seeds = chain.seeds(stage)
+            if seeds is not None and seeds.rows == 0:
+                return self._skip()
+            source = None if seeds is None else seeds.source
+        else:
+            self._await_rows(self.seeds)
+            if self.seeds.ended and self.seeds.rows == 0:
+                return self._skip()
+            source = DatasetSeedSource(path=self.seeds.location)
         config = stage_config(chain.workflow, stage, seed=source, select=chain.most_rows is None)
         rows = self._num_records(config)
+        if self.gives is not None:
+            self.gives.expected = rows
         known = self._unchanged(config, rows)
         if known is not None:
             return Completed(
@@ -207,8 +262,28 @@ class _Stage:
         if state.is_cancelled():
             return Cancelled(name="Aborted", message=state.message)
         metadata = metadata_of(state)
-        result = self._result(StageOutcome.BUILT, metadata, self._rows_out())
-        return Completed(name=state.name, message=state.message, data=result)
+        nothing_done = all(outcome.reused for outcome in metadata.row_groups)  # known late, where seed rows came late
+        outcome = StageOutcome.CACHED if self.seeds is not None and nothing_done else StageOutcome.BUILT
+        result = self._result(outcome, metadata, self._rows_out())
+        name = "Cached" if outcome is StageOutcome.CACHED and state.name == "Completed" else state.name
+        return Completed(name=name, message=state.message, data=result)
+
+    def _await_rows(self, seeds: SeedStream) -> None:
+        """Wait until there are rows to begin with and those that the dataset, where it was begun, is made of.
+
+        Raises:
+            ConfigError: the earlier stage is not part of this run, and its dataset is not there or not finished.
+        """
+        [earlier] = self.stage.seeds_from
+        if earlier not in self.chain.running:
+            self.chain.output(earlier)
+            seeds.add(self.chain.sink(earlier).reader().committed().values())
+            seeds.end()
+        recorded = self.sink.reader().run_record()
+        used = None if recorded is None else recorded.seed_prefix
+        groups = 0 if used is None else used.row_groups
+        whole = used is not None and used.whole
+        seeds.wait_until(lambda: seeds.rows > 0 and seeds.prefix(groups) is not None and not whole)
 
     def _num_records(self, config: DatasetConfig) -> int:
         wanted = self.stage.num_records
@@ -219,6 +294,8 @@ class _Stage:
 
     def _unchanged(self, config: DatasetConfig, rows: int) -> DatasetMetadata | None:
         """The verdict on the dataset that is there, where building it again would do nothing and end the same way."""
+        if self.seeds is not None and not self.seeds.ended:
+            return None
         reader = self.sink.reader()
         metadata = reader.metadata()
         # Gates that reject no row are no part of the fingerprint: the build judges them anew.
@@ -236,17 +313,35 @@ class _Stage:
 
     def _build(self, config: DatasetConfig, rows: int) -> State[Any]:
         named = build_dataset.with_options(flow_run_name=f"{self.chain.workflow.name}-{self.stage.name}")
-        return self.chain.subflows.run(
-            self.stage.name,
-            lambda: named(
-                config,
-                num_records=rows,
-                sink=cast(ParquetRowGroupSink, self.sink),
-                run=self.settings,
-                endpoints=self.chain.endpoints_of(self.stage),
-                return_state=True,
-            ),
-        )
+
+        def build() -> State[Any]:
+            as_many = all_seed_rows() if self.stage.num_records is None else nullcontext()
+            with as_many:
+                return named(
+                    config,
+                    num_records=rows,
+                    sink=cast(ParquetRowGroupSink, self.sink),
+                    run=self.settings,
+                    endpoints=self.chain.endpoints_of(self.stage),
+                    on_row_group_complete=None if self.gives is None else partial(self._hand_on, self.gives, rows),
+                    return_state=True,
+                )
+
+        return self.chain.subflows.run(self.stage.name, build)
+
+    def _hand_on(self, stream: SeedStream, rows: int, outcome: RowGroupOutcome) -> None:
+        """Give a committed row group to the stages that it seeds; none any more once it is sure that this one fails."""
+        manifest = outcome.manifest
+        if manifest is None:
+            return
+        if stream.prefix(1) is None:  # those that were committed before this run are not told of one by one
+            manifests = list(self.sink.reader().committed().values())
+        else:
+            manifests = [manifest]
+        self._rejected |= {each.index: each.rejected for each in manifests}
+        lost = sum(self._rejected.values())
+        if self.settings.on_shortfall is OnShortfall.WARN or lost <= (1 - self.settings.min_completion) * rows:
+            stream.add(manifests)
 
     def _preview(self, config: DatasetConfig, rows: int) -> State[Any]:
         settings = self.settings.model_copy(

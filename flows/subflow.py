@@ -49,9 +49,14 @@ class Subflows:
         return self._context.copy().run(quietly)
 
     def wait(self, futures: Iterable[PrefectFuture[Any]]) -> BaseException | None:
-        """Wait for tasks. An interruption ends their subflows, is waited for, and is returned."""
-        given = list(futures)
+        """Wait for tasks. An interruption ends their subflows, is waited for, and is returned.
+
+        Args:
+            futures: of the tasks; an iterator may submit them as it goes, and wait for others before that.
+        """
+        given: list[PrefectFuture[Any]] = []
         try:
+            given.extend(futures)  # where the iterator is interrupted, what it gave so far is there
             for future in given:
                 future.wait()
         except BaseException as interruption:  # noqa: BLE001 - returned, for the flow to raise when all has ended

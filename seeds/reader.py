@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from numpy.typing import NDArray
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedTable
 from prefect_datagen.seeds.config import SamplingStrategy, SeedConfig
+from prefect_datagen.seeds.dataset import DatasetSeedSource
 from prefect_datagen.seeds.permutation import Shuffle
 from prefect_datagen.seeds.spool import PART_ROWS, spool
+from prefect_datagen.seeds.stream import SeedStream
 
 _OPENED_KEPT = 4
 _WINDOWS_KEPT = 2
@@ -34,13 +37,27 @@ class _Opened:
 
 
 _opened: OrderedDict[tuple[str, str], _Opened] = OrderedDict()
+_offered: dict[str, SeedStream] = {}
 _opening = threading.RLock()  # a source may open another one
 
 
-def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReader:
+@contextmanager
+def offered(streams: Iterable[SeedStream]) -> Iterator[None]:
+    """Let ordered seeds of these streams' datasets be read through them, by everything in this process."""
+    given = {stream.location: stream for stream in streams}
+    _offered.update(given)
+    try:
+        yield
+    finally:
+        for location in given:
+            _offered.pop(location, None)
+
+
+def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReader | SeedStream:
     """Open the seed data of a config.
 
-    A process reads a source once: opening the same files again, unchanged, takes what was read before.
+    A process reads a source once: opening the same files again, unchanged, takes what was read before. A dataset that is
+    being built may be `offered` as a stream.
 
     Args:
         base_dir: folder of the config file: relative paths start from it.
@@ -49,12 +66,21 @@ def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReade
     Raises:
         ConfigError: the source is not there, cannot be read, has no rows, or fewer than are selected.
     """
+    stream = _stream_of(config)
+    if stream is not None:
+        return stream
     identity = config.source.identity(base_dir)
     with _opening:
         known = _opened.get(_key(config, base_dir))
         if known is None or identity is None or known.identity != identity:
             known = _open(config, base_dir, identity)
         return SeedReader(config, base_dir=base_dir, run_seed=run_seed, opened=known)
+
+
+def _stream_of(config: SeedConfig) -> SeedStream | None:
+    """A stream tells its rows in order, as they come; what takes them otherwise needs the finished dataset."""
+    ordered = config.sampling_strategy is SamplingStrategy.ORDERED and config.selection_strategy is None
+    return _offered.get(config.source.path) if ordered and isinstance(config.source, DatasetSeedSource) else None
 
 
 class SeedReader:

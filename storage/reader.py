@@ -120,6 +120,11 @@ class DatasetReader:
         """The verdict of the last run that ended, or None."""
         return self._record(DatasetMetadata, layout.METADATA)
 
+    def part(self, path: str) -> pa.Table:
+        """The rows of one part, by its path in the dataset, as a manifest tells it."""
+        with sink_errors("read", f"{self.location}/{path}"):
+            return self._parts([path]).to_table()
+
     def generated(self) -> Dataset:
         """The rows as committed, in order of row groups. Nothing is loaded."""
         return self._parts(manifest.part for manifest in self.committed().values())

@@ -21,6 +21,7 @@ from prefect_datagen.engine.outcomes import (
     Record,
     RejectedRow,
     RowGroupManifest,
+    SeedPrefix,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +39,9 @@ class RunRecord(Record):
     fingerprint_parts: dict[str, str] = Field(
         default_factory=dict,
         description="Fingerprint of each column, seed, model and processor: what differs is named.",
+    )
+    seed_prefix: SeedPrefix | None = Field(
+        default=None, description="Rows of an earlier stage that were used, where its dataset was still being built."
     )
     library_version: str
     created_at: datetime

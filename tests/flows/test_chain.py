@@ -162,7 +162,14 @@ def test_a_stage_that_fails_fails_the_chain_and_keeps_the_rest_for_the_next_run(
 ) -> None:
     mock_server.become(fail_prompt_regex="sad", fail_prompt_code="400")
     beside = lines(name="beside", seeds_from="people", config=_moods())
-    config = workflow(tmp_path, people(), notes(mock_server.url), lines(), beside, run={"disable_early_shutdown": True})
+    config = workflow(
+        tmp_path,
+        people(),
+        notes(mock_server.url, hand_off="whole"),
+        lines(),
+        beside,
+        run={"disable_early_shutdown": True},
+    )
     state: State[Any] = chain_datasets(config, return_state=True)
     assert state.is_failed()
     assert state.message is not None

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
-from tests.flows.workflows import lines, notes, people, workflow
+from prefect_datagen.blocks import ParquetRowGroupSink
+from tests.flows.stream_code import GATE
+from tests.flows.workflows import lines, notes, numbers, people, workflow, written
 from tests.mock_server import MockServer
-from tests.prefect.server import PrefectServer
+from tests.prefect.server import PrefectServer, wait_for
 
 
 def write(path: Path, *stages: dict[str, object], **changes: object) -> Path:
@@ -64,6 +67,25 @@ def test_an_interrupted_chain_ends_in_order_and_the_next_run_continues(
     # Calls that were in flight are made again, and no more than those.
     assert mock_server.stats().calls == sent + 12
     assert sent == 8
+
+
+def test_a_killed_chain_goes_on_with_the_rows_that_were_handed_on(
+    server: PrefectServer, mock_server: MockServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """kill -9 while both stages are at work: the rows are those of one go, and no answer is paid for twice."""
+    gate = tmp_path / "gate"
+    gate.mkdir()
+    monkeypatch.setenv(GATE, str(gate))
+    file = write(tmp_path, numbers(), written(mock_server.url))
+    manifests = tmp_path / "out" / "written" / "manifests"
+    with server.start("chain", str(file), log=tmp_path / "log") as chain:
+        wait_for(lambda: manifests.exists() and len(list(manifests.glob("part-*.json"))) == 2, what="two row groups")
+        chain.kill()
+    (gate / "open").touch()
+    server.run("chain", str(file))
+    assert ParquetRowGroupSink(path=tmp_path / "out" / "written").reader().load()["number"].tolist() == list(range(18))
+    stats = mock_server.stats()
+    assert (stats.calls, stats.repeated_requests) == (18, 0)
 
 
 def test_a_failed_stage_ends_with_code_1_and_says_which(
