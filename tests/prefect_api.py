@@ -16,18 +16,20 @@ from prefect.client.schemas.sorting import TaskRunSort
 _FINAL = {"Completed", "Cached", "Failed", "Dropped", "Skipped", "Partial", "Aborted", "Crashed", "Cancelled"}
 
 
-def task_run_states(state: State[Any], *, settled: Collection[str] = (), timeout: float = 60.0) -> dict[str, str]:
+def task_run_states(
+    state: State[Any], *, count: int = 1, settled: Collection[str] = (), timeout: float = 60.0
+) -> dict[str, str]:
     """Name and state of every task run of a flow run, those that stand for subflows left out, as the server has them.
 
-    The server learns of task runs a little after the fact: this asks until all it knows are in a final state, or in one
-    of `settled`.
+    The server learns of task runs a little after the fact: this asks until there are `count` of them, all that it knows in
+    a final state, or in one of `settled`.
     """
     with get_client(sync_client=True) as client:
         deadline = time.monotonic() + timeout
         while True:
             runs = [run for run in _task_runs(client, state) if _child(run) is None]
             found = {run.name: run.state_name or "" for run in runs}
-            if found and all(name in _FINAL or name in settled for name in found.values()):
+            if len(found) >= count and all(name in _FINAL or name in settled for name in found.values()):
                 return found
             assert time.monotonic() < deadline, found
 

@@ -28,6 +28,7 @@ from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.results import BuildResult
 from tests.flows.configs import AIRPORTS, feedback, samplers
 from tests.mock_server import MockServer
+from tests.prefect_api import task_run_states
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -446,7 +447,7 @@ def test_a_second_run_shows_its_row_groups_as_cached(tmp_path: Path) -> None:
         run=RunConfig(row_group_size=3, seed=7),
         return_state=True,
     )
-    names = _task_run_states(state)
+    names = task_run_states(state, count=2)
     assert names == {"process-row-group-00000": "Cached", "process-row-group-00001": "Cached"}
 
 
@@ -458,7 +459,7 @@ def test_the_ui_names_row_groups_and_stages(tmp_path: Path) -> None:
         run=RunConfig(row_group_size=4),
         return_state=True,
     )
-    assert set(_task_run_states(state)) == {
+    assert set(task_run_states(state, count=4)) == {
         "process-row-group-00000",
         "rg-00000/seed",
         "rg-00000/generate",
@@ -474,7 +475,7 @@ def test_a_run_with_inline_stages_has_one_task_run_per_row_group(tmp_path: Path)
         run=RunConfig(row_group_size=2, stages="inline"),
         return_state=True,
     )
-    assert set(_task_run_states(state)) == {"process-row-group-00000", "process-row-group-00001"}
+    assert set(task_run_states(state, count=2)) == {"process-row-group-00000", "process-row-group-00001"}
 
 
 def test_a_gate_on_unique_values_sees_all_row_groups(tmp_path: Path) -> None:
@@ -492,26 +493,3 @@ def test_a_gate_on_unique_values_sees_all_row_groups(tmp_path: Path) -> None:
 
 def test_an_in_memory_sink_is_a_block_like_the_other() -> None:
     assert InMemoryRowGroupSink().location == "memory"
-
-
-def _task_run_states(state: State[BuildResult]) -> dict[str, str]:
-    """Name and state of every task run of a flow run, as the server has them; waits until it has all of them."""
-    import time
-
-    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
-    from prefect.client.schemas.sorting import TaskRunSort
-
-    flow_run = state.state_details.flow_run_id
-    assert flow_run is not None
-    deadline = time.monotonic() + 30
-    with get_client(sync_client=True) as client:
-        while True:
-            runs = client.read_task_runs(
-                flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=[flow_run])),
-                sort=TaskRunSort.NAME_ASC,
-                limit=200,
-            )
-            found = {run.name: run.state_name or "" for run in runs}
-            if found and all(name in ("Completed", "Cached", "Failed", "Dropped") for name in found.values()):
-                return found
-            assert time.monotonic() < deadline, found
