@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -40,9 +40,9 @@ WHOLE_COLUMN = -1
 """Stands for the row, or the copy of a row, in traces of full columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class CellTrace:
-    """One cell's way through the engine. Times in seconds of the run's monotonic clock.
+class CellTrace(NamedTuple):
+    """One cell's way through the engine. Times in seconds of the run's monotonic clock. A tuple, since it is made for each
+    cell, and a column of the table for each field.
 
     A full column has one record, with the row group's first row and `copy` = `WHOLE_COLUMN`.
     """

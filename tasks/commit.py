@@ -5,8 +5,6 @@ Prefect (3.8) logs and swallows an exception raised while it persists a task's *
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
@@ -60,4 +58,6 @@ _TRACE_SCHEMA = pa.schema(
 
 def trace_table(trace: list[CellTrace]) -> pa.Table:
     """Trace records as a table, one row per cell (or full column)."""
-    return pa.Table.from_pylist([asdict(record) for record in trace], schema=_TRACE_SCHEMA)
+    columns = list(zip(*trace, strict=True)) or [()] * len(_TRACE_SCHEMA)
+    arrays = [pa.array(values, field.type) for values, field in zip(columns, _TRACE_SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=_TRACE_SCHEMA)
