@@ -384,10 +384,11 @@ class Driver:
         node, group = self.graph.nodes[cell.node], self._groups[cell.row_group]
         tries = self._tries.get(cell) or Tries()
         tries.calls += 1
+        key = group.keys[cell.row]
         models = CellModels(
             self.access,
             column=node.name,
-            row=group.keys[cell.row],
+            row=key,
             reserved=node.resource if node.resource not in self._places else None,
             usage=group.usage,
             attempt=tries.failures + tries.push_backs,
@@ -401,7 +402,7 @@ class Driver:
                 group.skip_cell(node, cell.row)
                 event, status = CellSkipped(cell), "skipped"
             else:
-                work = Cell(node.name, cell.row_group, group.keys[cell.row], tries.calls - 1, inputs, models)
+                work = Cell(node.name, cell.row_group, key, tries.calls - 1, inputs, models)
                 values = await node.generator.generate(work)  # type: ignore[union-attr]
                 models.raise_if_cut_short()
                 group.set_cell(node, cell.row, _fitted(node, values))
