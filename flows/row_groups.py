@@ -43,6 +43,9 @@ from prefect_datagen.tasks.runtime import Runtime
 INTERRUPT_GRACE = 5.0
 """Seconds that calls in flight may take to come back when a run is interrupted: it must end within ten."""
 
+INTERRUPT_GRACE_ELSEWHERE = 3.0
+"""The same for calls of workers, which hear of it a little later and whose processes have to end, too."""
+
 MOST_DRAINING = 8.0
 """Seconds after which an interrupted run waits no longer for row groups whose user code does not return."""
 
@@ -139,7 +142,8 @@ class Controller:
 
     def interrupt(self, cause: BaseException) -> None:
         """End the run because somebody told it to, quickly."""
-        self.stop(interrupted(cause), grace=INTERRUPT_GRACE)
+        grace = INTERRUPT_GRACE_ELSEWHERE if self.workers.are_elsewhere else INTERRUPT_GRACE
+        self.stop(interrupted(cause), grace=grace)
         self._report()
 
     def check_results(self, *, final: bool) -> list[CheckResult]:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.sorting import FlowRunSort
 
 from benchmarks.orchestration import EVENT, build
 from prefect_datagen.blocks import ParquetRowGroupSink
@@ -17,10 +21,13 @@ from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.tasks.process_row_group import process_row_group
 from prefect_datagen.tasks.ticket import RunTicket
 from tests.flows.configs import samplers
+from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect_api import task_run_states
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
 EVENTS_OF_A_TASK_RUN = 3  # pending, running, completed
+ROOT = Path(__file__).parents[2]
 OF_TASK_RUNS = f"{EVENT}prefect.task-run."
 
 
@@ -36,6 +43,27 @@ def test_a_row_group_is_so_many_task_runs_and_asks_the_server_nothing(
     by_time = ("POST /api/logs/", "PATCH /api/artifacts/ID")
     requests = {name: count for name, count in more.items() if not name.startswith(EVENT) and name not in by_time}
     assert sum(requests.values()) <= 2, requests
+
+
+def test_a_process_that_built_has_told_the_server_all_and_exits_by_itself(
+    prefect_api: PrefectServer, tmp_path: Path
+) -> None:
+    """With the counts of a process of its own: what is sent at its end, after the flow, is seen by the server."""
+    script = (
+        "import sys; from benchmarks.orchestration import build; from pathlib import Path\n"
+        "print(build(Path(sys.argv[1]), row_groups=5, stages='tasks')[1])"
+    )
+    command = [sys.executable, "-c", script, str(tmp_path / "out")]
+    done = subprocess.run(
+        command, env=prefect_api.env(), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"'{OF_TASK_RUNS}Completed': 20" in done.stdout
+    with get_client(sync_client=True) as client:
+        (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
+    state = run.state
+    assert state is not None
+    wait_for(lambda: len(task_run_states(state)) == 20, timeout=300, what="twenty task runs")
 
 
 def test_results_and_parameters_stay_small_whatever_the_rows(tmp_path: Path) -> None:
