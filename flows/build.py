@@ -8,8 +8,6 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Cancelled
 
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
-from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
@@ -19,7 +17,7 @@ from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.events import DatasetNews
 from prefect_datagen.flows.hooks import settle
 from prefect_datagen.flows.lifecycle import Finished, RunRequest, execute, final_state
-from prefect_datagen.flows.parameters import NumRecords, read, read_count, read_endpoints, read_sink
+from prefect_datagen.flows.parameters import Endpoints, NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import lateness, place
 from prefect_datagen.flows.results import BuildResult
 
@@ -40,7 +38,7 @@ def build_dataset(
     num_records: NumRecords,
     sink: ParquetRowGroupSink,
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
-    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    endpoints: Endpoints = [],  # noqa: B006 - Prefect copies parameters
     target: Target = Target(),  # noqa: B008 - frozen
     on_row_group_complete: Any = None,
 ) -> BuildResult | State[BuildResult]:

@@ -19,15 +19,13 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled
 from pydantic import BaseModel, ConfigDict, Field
 
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
-from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.config.workflow import StageConfig, Workflow
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
-from prefect_datagen.flows.parameters import read, read_count, read_endpoints, read_sink
+from prefect_datagen.flows.parameters import Endpoints, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
 from prefect_datagen.flows.subflow import as_datagen_error
@@ -73,7 +71,7 @@ def chain_datasets(
     *,
     sink: ParquetRowGroupSink | None = None,
     run: RunConfig | None = None,
-    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    endpoints: Endpoints = [],  # noqa: B006 - Prefect copies parameters
     only: Annotated[str | None, Field(description="Run this stage only; those before it must be there.")] = None,
     start: Annotated[str | None, Field(description="Run this stage and all that follow from it.")] = None,
     preview: Annotated[int | None, Field(ge=1, description="Make so many rows of each stage, in memory.")] = None,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Any, TypeVar
 
 from prefect.blocks.core import Block
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, GetJsonSchemaHandler, TypeAdapter, ValidationError
 
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
@@ -22,6 +22,20 @@ from prefect_datagen.seeds.plugins import plugin_types
 T = TypeVar("T")
 
 NumRecords = Annotated[int, Field(ge=0, description="Rows to build.")]
+
+
+class _BlockPicker:
+    """Prefect's run form picks the items of a list from saved blocks where they are of one type; of two it asks for JSON.
+
+    So it is told of the first type. A saved block of the other is taken, too, from whoever names it.
+    """
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        picked: dict[str, Any] = handler(schema)["anyOf"][0]
+        return picked
+
+
+Endpoints = list[Annotated[ModelEndpoint | OfflineModel, _BlockPicker()]]
 
 _sink: TypeAdapter[ParquetRowGroupSink] = TypeAdapter(ParquetRowGroupSink)
 _endpoint: TypeAdapter[ModelEndpoint | OfflineModel] = TypeAdapter(ModelEndpoint | OfflineModel)

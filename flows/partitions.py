@@ -16,8 +16,6 @@ from prefect.futures import PrefectFuture
 from prefect.states import Cancelled, Completed
 from pydantic import Field
 
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
-from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.config.dataset import ConfigSource, DatasetConfig
 from prefect_datagen.config.run import ResumeMode, RunConfig
@@ -27,7 +25,7 @@ from prefect_datagen.engine.outcomes import Record, Verdict
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
-from prefect_datagen.flows.parameters import NumRecords, read, read_count, read_endpoints, read_sink
+from prefect_datagen.flows.parameters import Endpoints, NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import below, latest_version, subfolders
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.subflow import Subflows, as_datagen_error, metadata_of
@@ -100,7 +98,7 @@ def backfill_dataset(
     sink: ParquetRowGroupSink,
     partitions: Annotated[dict[str, list[str]], Field(description="Values of each name: every combination is built.")],
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
-    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    endpoints: Endpoints = [],  # noqa: B006 - Prefect copies parameters
     max_concurrent_partitions: Annotated[int, Field(ge=1, description="Partitions built at the same time.")] = 1,
 ) -> list[PartitionRecord] | State[list[PartitionRecord]]:
     """Build every combination of partition values: those that are missing, and what is short of those that are there.

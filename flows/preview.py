@@ -9,13 +9,11 @@ from prefect import State, flow
 from pydantic import Field
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
-from prefect_datagen.blocks.model_endpoint import ModelEndpoint
-from prefect_datagen.blocks.offline_model import OfflineModel
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig, TaskRunnerKind
 from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
-from prefect_datagen.flows.parameters import read, read_count, read_endpoints
+from prefect_datagen.flows.parameters import Endpoints, read, read_count, read_endpoints
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.storage.store import RowGroupStore
 
@@ -32,7 +30,7 @@ def preview_dataset(
     *,
     num_records: Annotated[int, Field(ge=0, description="Rows to make.")] = 10,
     run: RunConfig = RunConfig(),  # noqa: B008 - frozen
-    endpoints: list[ModelEndpoint | OfflineModel] = [],  # noqa: B006 - Prefect copies parameters
+    endpoints: Endpoints = [],  # noqa: B006 - Prefect copies parameters
     on_row_group_complete: Any = None,
 ) -> PreviewResult | State[PreviewResult]:
     """Make `num_records` rows of `config` and return them; for the arguments and errors see `build_dataset`.

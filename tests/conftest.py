@@ -39,7 +39,9 @@ def prefect_api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectSer
     from prefect.logging.handlers import APILogWorker
     from prefect.settings import PREFECT_API_URL, PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    with PrefectServer(tmp_path_factory.mktemp("prefect-home")) as server, warnings.catch_warnings():
+    # A run that is one too many asks for its turn again after so many seconds; 30 by default.
+    settings = {"PREFECT_SERVER_DEPLOYMENTS_CONCURRENCY_SLOT_WAIT_SECONDS": "1"}
+    with PrefectServer(tmp_path_factory.mktemp("prefect-home"), settings=settings) as server, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with temporary_settings({PREFECT_API_URL: server.url, PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             yield server

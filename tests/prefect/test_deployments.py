@@ -9,6 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 import yaml
@@ -118,6 +119,33 @@ def test_a_run_that_is_one_too_many_follows_the_deployment(mock_server: MockServ
     state = ended(first).state
     assert state is not None
     assert state.name == "Completed"
+
+
+@pytest.mark.usefixtures("worker")
+def test_a_run_that_is_one_too_many_waits_where_the_deployment_says_so(mock_server: MockServer, tmp_path: Path) -> None:
+    """It takes its turn when the first one is over, and both extend the dataset."""
+    file = write(tmp_path / "dataset.yaml", feedback(mock_server.url))
+    out = tmp_path / "out"
+    how: dict[str, Any] = {"limit": 1, "collision": "enqueue", "target": "extend"}
+    deploy(file, name="queue", num_records=2, output=str(out), work_pool=POOL, **how)
+    mock_server.become(hold=True)
+    first = start("build-dataset/queue")
+    mock_server.wait_until(lambda stats: stats.in_flight > 0, timeout=90)
+    second = start("build-dataset/queue")
+
+    def state_of(run: UUID) -> str | None:
+        with client() as api:
+            return api.read_flow_run(run).state_name
+
+    wait_for(lambda: state_of(second) == "AwaitingConcurrencySlot", timeout=120, what="the run that waits its turn")
+    assert state_of(first) == "Running"
+    mock_server.control(hold=False)
+    earlier, later = ended(first), ended(second)
+    assert (earlier.state_name, later.state_name) == ("Completed", "Completed")
+    assert earlier.end_time is not None
+    assert later.start_time is not None
+    assert later.start_time >= earlier.end_time
+    assert len(ParquetRowGroupSink(path=out).reader().load()) == 4
 
 
 @pytest.mark.usefixtures("worker")
