@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from prefect_datagen.engine.driver import frozen_usage
 from prefect_datagen.engine.row_group import CellTrace
+from prefect_datagen.engine.values import number_array, text_array
 from prefect_datagen.storage.store import RowGroupCommit
 from prefect_datagen.tasks.work import RowGroupWork
 
@@ -59,5 +60,8 @@ _TRACE_SCHEMA = pa.schema(
 def trace_table(trace: list[CellTrace]) -> pa.Table:
     """Trace records as a table, one row per cell (or full column)."""
     columns = list(zip(*trace, strict=True)) or [()] * len(_TRACE_SCHEMA)
-    arrays = [pa.array(values, field.type) for values, field in zip(columns, _TRACE_SCHEMA, strict=True)]
+    arrays = [
+        text_array(values) if field.type == pa.string() else number_array(values, field.type)
+        for values, field in zip(columns, _TRACE_SCHEMA, strict=True)
+    ]
     return pa.Table.from_arrays(arrays, schema=_TRACE_SCHEMA)
