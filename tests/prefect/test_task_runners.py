@@ -105,9 +105,8 @@ def test_a_killed_worker_costs_the_row_groups_that_it_held_and_they_run_again(
     """The dataset is that of a run that nobody disturbed, and only calls that were in flight are made again."""
     at_once = 4 * (4 if kind == "dask" else 2)  # rows of the row groups in flight, each of which waits for one call
     config.write_text(yaml.safe_dump(with_ceiling(mock_server, 16)))
+    mock_server.become(hold=True)
     with server.start(*words(config, kind), log=config.parent / "build.log") as build:
-        mock_server.wait_until(lambda stats: stats.answers >= 12, timeout=BUSY)
-        mock_server.control(hold=True)
         mock_server.wait_until(lambda stats: stats.in_flight == at_once, timeout=BUSY)  # so each worker waits for some
         callers(build, mock_server)[0].kill()
         mock_server.wait_until(lambda stats: stats.disconnected > 0, timeout=BUSY)
@@ -127,15 +126,14 @@ def test_a_killed_worker_costs_the_row_groups_that_it_held_and_they_run_again(
 def test_ctrl_c_ends_the_run_and_its_workers_and_a_resume_pays_for_nothing_again(
     kind: str, server: PrefectServer, mock_server: MockServer, config: Path, by_threads: list[dict[str, Any]]
 ) -> None:
+    mock_server.become(hold=True)
     with server.start(*words(config, kind), log=config.parent / "build.log") as build:
-        mock_server.wait_until(lambda stats: stats.answers >= 12, timeout=BUSY)
-        mock_server.control(hold=True)
         mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
         below = psutil.Process(build.process.pid).children(recursive=True)
         build.interrupt()
         assert build.wait(timeout=BUSY) == 130, build.output
     assert psutil.wait_procs(below, timeout=BUSY)[1] == []
-    assert mock_server.stats().in_flight == 0
+    mock_server.wait_until(lambda stats: stats.in_flight == 0, timeout=BUSY)
     metadata = DatasetReader(config.parent / kind).metadata()
     assert metadata is not None
     assert metadata.status is Verdict.INTERRUPTED
@@ -145,6 +143,25 @@ def test_ctrl_c_ends_the_run_and_its_workers_and_a_resume_pays_for_nothing_again
     server.run(*words(config, kind))
     assert rows(config.parent / kind) == by_threads
     assert mock_server.stats().answers == 80
+
+
+@pytest.mark.parametrize("kind", [runner("processes"), runner("dask")])
+def test_the_workers_of_a_killed_flow_end_and_a_second_run_finishes_the_dataset(
+    kind: str, server: PrefectServer, mock_server: MockServer, config: Path, by_threads: list[dict[str, Any]]
+) -> None:
+    mock_server.become(hold=True)
+    with server.start(*words(config, kind), log=config.parent / "build.log") as build:
+        mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
+        below = psutil.Process(build.process.pid).children(recursive=True)
+        build.kill()
+        assert psutil.wait_procs(below, timeout=BUSY)[1] == []
+    mock_server.wait_until(lambda stats: stats.in_flight == 0, timeout=BUSY)
+    mock_server.control(hold=False)
+    server.run(*words(config, kind))
+    assert rows(config.parent / kind) == by_threads
+    stats = mock_server.stats()
+    assert stats.distinct_requests == 80
+    assert stats.calls <= 80 + 8
 
 
 def test_an_error_of_a_worker_ends_the_run_with_that_error(
