@@ -6,22 +6,23 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.sorting import FlowRunSort
 
 from benchmarks.orchestration import EVENT, build
 from prefect_datagen.blocks import ParquetRowGroupSink
 from prefect_datagen.config.dataset import DatasetConfig
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.flows.build import build_dataset
+from prefect_datagen.storage import DatasetReader
 from prefect_datagen.tasks.process_row_group import process_row_group
 from prefect_datagen.tasks.ticket import RunTicket
 from tests.flows.configs import samplers
-from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect.server import PrefectServer
 from tests.prefect_api import task_run_states
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
@@ -59,11 +60,13 @@ def test_a_process_that_built_has_told_the_server_all_and_exits_by_itself(
     )
     assert done.returncode == 0, done.stderr
     assert f"'{OF_TASK_RUNS}Completed': 20" in done.stdout
+    metadata = DatasetReader(tmp_path / "out").metadata()
+    assert metadata is not None
+    assert metadata.flow_run_id is not None
     with get_client(sync_client=True) as client:
-        (run,) = client.read_flow_runs(sort=FlowRunSort.START_TIME_DESC, limit=1)
-    state = run.state
+        state = client.read_flow_run(UUID(metadata.flow_run_id)).state
     assert state is not None
-    wait_for(lambda: len(task_run_states(state)) == 20, timeout=300, what="twenty task runs")
+    assert len(task_run_states(state, count=20, timeout=300)) == 20
 
 
 def test_results_and_parameters_stay_small_whatever_the_rows(tmp_path: Path) -> None:
