@@ -17,7 +17,7 @@ _FINAL = {"Completed", "Cached", "Failed", "Dropped", "Skipped", "Partial", "Abo
 
 
 def task_run_states(
-    state: State[Any], *, count: int = 1, settled: Collection[str] = (), timeout: float = 60.0
+    state: State[Any], *, count: int = 1, settled: Collection[str] = (), timeout: float = 240.0
 ) -> dict[str, str]:
     """Name and state of every task run of a flow run, those that stand for subflows left out, as the server has them.
 
