@@ -22,8 +22,6 @@ from prefect_datagen.engine.outcomes import RowGroupManifest, SeedPrefix
 from prefect_datagen.seeds.base import SeedTable, conform, plain_schema
 
 _TABLES_KEPT = 4
-_LOOK = 0.5
-"""Seconds between two looks at whether a wait is still wanted."""
 
 
 class SeedStream:
@@ -150,11 +148,10 @@ class SeedStream:
             return False
         return not recorded.whole or (self._ended and recorded.row_groups == len(self._prefixes) - 1)
 
-    def wait_until(self, condition: Callable[[], bool], *, unless: Callable[[], bool] = lambda: False) -> None:
-        """Wait until a condition on this stream holds, no more rows come, or `unless` does."""
+    def wait_until(self, condition: Callable[[], bool]) -> None:
+        """Wait until a condition on this stream holds, or no more rows come."""
         with self._changed:
-            while not (condition() or self._ended or self._error is not None or unless()):
-                self._changed.wait(_LOOK)
+            self._changed.wait_for(lambda: condition() or self._ended or self._error is not None)
 
     @contextmanager
     def watched(self, on_change: Callable[[], object]) -> Iterator[None]:
