@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +57,17 @@ def words(config: Path, kind: str, *more: str) -> list[str]:
     output = str(config.parent / kind)
     size = ("--row-group-size", "4", "--max-row-groups", "4", "--workers", "2")
     return ["build", str(config), "-n", "40", *size, "-o", output, "--seed", "7", "--task-runner", kind, *more]
+
+
+@contextmanager
+def held(
+    server: PrefectServer, mock_server: MockServer, config: Path, kind: str
+) -> Iterator[tuple[Background, list[psutil.Process]]]:
+    """A build whose calls wait, as many as may, and the processes below it."""
+    mock_server.become(hold=True)
+    with server.start(*words(config, kind), log=config.parent / "build.log") as build:
+        mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
+        yield build, psutil.Process(build.process.pid).children(recursive=True)
 
 
 def rows(folder: Path) -> list[dict[str, Any]]:
@@ -126,10 +138,7 @@ def test_a_killed_worker_costs_the_row_groups_that_it_held_and_they_run_again(
 def test_ctrl_c_ends_the_run_and_its_workers_and_a_resume_pays_for_nothing_again(
     kind: str, server: PrefectServer, mock_server: MockServer, config: Path, by_threads: list[dict[str, Any]]
 ) -> None:
-    mock_server.become(hold=True)
-    with server.start(*words(config, kind), log=config.parent / "build.log") as build:
-        mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
-        below = psutil.Process(build.process.pid).children(recursive=True)
+    with held(server, mock_server, config, kind) as (build, below):
         build.interrupt()
         assert build.wait(timeout=BUSY) == 130, build.output
     assert psutil.wait_procs(below, timeout=BUSY)[1] == []
@@ -149,10 +158,7 @@ def test_ctrl_c_ends_the_run_and_its_workers_and_a_resume_pays_for_nothing_again
 def test_the_workers_of_a_killed_flow_end_and_a_second_run_finishes_the_dataset(
     kind: str, server: PrefectServer, mock_server: MockServer, config: Path, by_threads: list[dict[str, Any]]
 ) -> None:
-    mock_server.become(hold=True)
-    with server.start(*words(config, kind), log=config.parent / "build.log") as build:
-        mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
-        below = psutil.Process(build.process.pid).children(recursive=True)
+    with held(server, mock_server, config, kind) as (build, below):
         build.kill()
         assert psutil.wait_procs(below, timeout=BUSY)[1] == []
     mock_server.wait_until(lambda stats: stats.in_flight == 0, timeout=BUSY)
