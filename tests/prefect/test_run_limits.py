@@ -61,7 +61,7 @@ def shared(url: str, path: Path, prompt: str, **limits: Any) -> Path:
 def test_two_builds_in_two_processes_keep_to_one_ceiling_and_both_get_on(
     server: PrefectServer, limits: LimitServer, mock_server: MockServer, tmp_path: Path
 ) -> None:
-    mock_server.become(latency_ms=150, log_requests=True)
+    mock_server.become(latency_ms=5000, log_requests=True)
     names = ("one", "two")
     configs = [shared(mock_server.url, tmp_path, name, name="both", max_parallel_requests=6) for name in names]
     words = [
@@ -69,7 +69,12 @@ def test_two_builds_in_two_processes_keep_to_one_ceiling_and_both_get_on(
         for config in configs
     ]
     with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda each: server.run(*each), words))
+        runs = [threads.submit(server.run, *each) for each in words]
+        # Slow until both take part: a process that starts late finds the other one still at work.
+        wait_for(lambda: {call.prompt[:3] for call in mock_server.requests()} == set(names), what="calls of both builds")
+        mock_server.control(latency_ms=150)
+        for run in runs:
+            run.result()
     assert [DatasetReader(tmp_path / name).dataset().count_rows() for name in names] == [90, 90]
     assert mock_server.stats().max_in_flight == 6
     calls = {name: [call for call in mock_server.requests() if call.prompt.startswith(name)] for name in names}
