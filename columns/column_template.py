@@ -1,8 +1,9 @@
 """Simple templates for a whole column at once, by Arrow's kernels: the same text as Jinja2's, at a
 twentieth of the CPU.
 
-Simple is text with `{{ name }}` of text and whole numbers, and `{% if name %}`, `{% if not name %}` of truth values. A
-template with anything else in it is rendered by Jinja2, and so are columns with nulls, which are `None` in a text.
+Simple is text with `{{ name }}` of text and whole numbers, and `{% if name %}`, `{% if not name %}` of truth values,
+numbers (true where not 0) and text (true where not empty). A template with anything else in it is rendered by Jinja2, and
+so are columns with nulls, which are `None` in a text.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from jinja2 import nodes
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.template import MAX_OUTPUT, Template
+from prefect_datagen.engine.values import number_array, text_scalar
 
 _Columns = Mapping[str, pa.Array]
 _Text = Callable[[_Columns], pa.Array | pa.Scalar]
@@ -52,8 +54,13 @@ class ColumnTemplate:
             return None
         if isinstance(texts, pa.Scalar):
             return None
-        longest = pc.max(pc.utf8_length(texts)).as_py() or 0
-        return texts if longest <= MAX_OUTPUT else None
+        return texts if _longest(texts) <= MAX_OUTPUT else None
+
+
+def _longest(texts: pa.Array) -> int:
+    """Characters of the longest text, or a number of bytes that is no less and within the limit: bytes need no decoding."""
+    in_bytes: int = pc.max(pc.binary_length(texts)).as_py() or 0
+    return in_bytes if in_bytes <= MAX_OUTPUT else pc.max(pc.utf8_length(texts)).as_py()
 
 
 def _sequence(body: Sequence[nodes.Node], types: Mapping[str, pa.DataType]) -> _Text:
@@ -70,7 +77,8 @@ def _sequence(body: Sequence[nodes.Node], types: Mapping[str, pa.DataType]) -> _
         return _literal("")
     if len(parts) == 1:
         return parts[0]
-    return lambda columns: pc.binary_join_element_wise(*(part(columns) for part in parts), "")
+    between = text_scalar("")
+    return lambda columns: pc.binary_join_element_wise(*(part(columns) for part in parts), between)
 
 
 def _piece(node: nodes.Node, types: Mapping[str, pa.DataType]) -> _Text:
@@ -90,13 +98,26 @@ def _choice(node: nodes.If, types: Mapping[str, pa.DataType]) -> _Text:
     test, turned = node.test, isinstance(node.test, nodes.Not)
     if isinstance(test, nodes.Not):
         test = test.node
-    if not (isinstance(test, nodes.Name) and pa.types.is_boolean(types.get(test.name, pa.null()))):
+    if not (isinstance(test, nodes.Name) and test.name in types):
         raise _NotSimpleError
-    name, then = test.name, _sequence(node.body, types)
+    holds, then = _truth(test.name, types[test.name]), _sequence(node.body, types)
     otherwise = _choice(_without_first_elif(node), types) if node.elif_ else _sequence(node.else_, types)
     if turned:
         then, otherwise = otherwise, then
-    return lambda columns: pc.if_else(columns[name], then(columns), otherwise(columns))
+    return lambda columns: pc.if_else(holds(columns), then(columns), otherwise(columns))
+
+
+def _truth(name: str, type_: pa.DataType) -> Callable[[_Columns], pa.Array]:
+    """Which rows' values are true, as Python has it: NaN is."""
+    if pa.types.is_boolean(type_):
+        return lambda columns: columns[name]
+    if pa.types.is_integer(type_) or pa.types.is_float32(type_) or pa.types.is_float64(type_):
+        nothing = pc.cast(number_array([0], pa.int64()), type_)[0]
+        return lambda columns: pc.not_equal(columns[name], nothing)
+    if pa.types.is_string(type_):
+        empty = text_scalar("")
+        return lambda columns: pc.not_equal(columns[name], empty)
+    raise _NotSimpleError
 
 
 def _without_first_elif(node: nodes.If) -> nodes.If:
@@ -105,5 +126,5 @@ def _without_first_elif(node: nodes.If) -> nodes.If:
 
 
 def _literal(text: str) -> _Text:
-    scalar = pa.scalar(text, pa.string())
+    scalar = text_scalar(text)
     return lambda columns: scalar

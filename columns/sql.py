@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import orjson
 import pyarrow as pa
 from pydantic import Field, field_validator
@@ -22,6 +23,7 @@ from prefect_datagen.columns.dtypes import DTYPES
 from prefect_datagen.columns.references import skip_value_problems
 from prefect_datagen.engine.errors import CellError, ConfigError
 from prefect_datagen.engine.node import THREADS, Batch, ColumnNode, FullColumn, Strategy
+from prefect_datagen.engine.values import from_numpy
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -114,7 +116,7 @@ class SqlGenerator:
 
     def generate_batch(self, batch: Batch) -> FullColumn:
         """The values of all rows; a row whose own values make DuckDB fail is rejected, the others are not."""
-        positions = pa.array(range(len(batch.rows)), pa.int64())
+        positions = from_numpy(np.arange(len(batch.rows), dtype=np.int64))
         table = pa.table({_POSITION: positions, **batch.columns})
         rejected: dict[int, CellError] = {}
         parts = list(self._evaluate(table, 0, rejected))

@@ -137,8 +137,11 @@ def estimate(
 
 def _sample(blueprint: Blueprint, row_group: int, first: int, rows: int) -> list[_Column]:
     """Run some rows; what each column that asks a model was asked for."""
-    client = OfflineClient()
     aliases = {model.alias for model in blueprint.config.model_configs}
+    asking = {node.name: node.resource for node in blueprint.graph.nodes if node.resource in aliases}
+    if not asking:
+        return []
+    client = OfflineClient()
     specs = [ModelSpec(alias, (EndpointSpec(alias, client),), rows) for alias in aliases]
     seeds = blueprint.seed_rows(first, rows)
     group = RowGroup(row_group, keys=seeds.keys, columns=seeds.columns, skipped=seeds.skipped)
@@ -157,7 +160,6 @@ def _sample(blueprint: Blueprint, row_group: int, first: int, rows: int) -> list
 
     with ThreadPoolExecutor(1) as threads:
         loop_thread.run(run(threads))
-    asking = {node.name: node.resource for node in blueprint.graph.nodes if node.resource in aliases}
     tokens, calls = Counter[str](), Counter[str]()
     for record in group.trace:
         tokens[record.column] += record.input_tokens

@@ -17,12 +17,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
-
-import pyarrow as pa
 
 from prefect_datagen.engine.errors import (
     CellError,
@@ -55,6 +53,7 @@ from prefect_datagen.engine.scheduler_state import (
     Event,
     FinishRowGroup,
     Instruction,
+    Positions,
     RowGroupAdmitted,
     SalvageDue,
     SchedulerState,
@@ -63,7 +62,7 @@ from prefect_datagen.engine.scheduler_state import (
     StartCell,
     StartColumn,
 )
-from prefect_datagen.engine.values import fit
+from prefect_datagen.engine.values import fit, from_numpy
 
 _THREAD_PATIENCE = 5.0  # seconds that a cancelled run waits for user code in a thread
 
@@ -674,10 +673,12 @@ async def _in_thread(work: asyncio.Future[FullColumn]) -> FullColumn:
         raise
 
 
-def _split_by_skip(node: ColumnNode, group: RowGroup, rows: Any) -> tuple[list[int], list[int], dict[int, CellError]]:
+def _split_by_skip(
+    node: ColumnNode, group: RowGroup, rows: Sequence[int]
+) -> tuple[Positions, list[int], dict[int, CellError]]:
     """Rows to make, rows that the skip rule spares, rows whose skip rule cannot be told."""
     if node.skip is None:
-        return list(rows), [], {}
+        return Positions.of(rows), [], {}
     make: list[int] = []
     skipped: list[int] = []
     rejected: dict[int, CellError] = {}
@@ -686,15 +687,15 @@ def _split_by_skip(node: ColumnNode, group: RowGroup, rows: Any) -> tuple[list[i
             (skipped if node.skip.applies(group.inputs(node, row)) else make).append(row)
         except CellError as error:
             rejected[row] = error
-    return make, skipped, rejected
+    return Positions(make), skipped, rejected
 
 
-def _batch(node: ColumnNode, group: RowGroup, rows: list[int], graph: ColumnGraph) -> Batch:
+def _batch(node: ColumnNode, group: RowGroup, rows: Positions, graph: ColumnGraph) -> Batch:
     types = {name: type_ for each in graph.nodes for name, type_ in zip(each.produces, each.types, strict=True)}
-    take = None if len(rows) == group.rows else pa.array(rows, type=pa.int64())
+    take = None if len(rows) == group.rows else from_numpy(rows.array)
     arrays = {name: group.array(name, types.get(name)) for name in node.inputs}
     columns = arrays if take is None else {name: array.take(take) for name, array in arrays.items()}
-    keys = group.keys if take is None else group.keys.take(rows)
+    keys = group.keys if take is None else group.keys.take(rows.array)
     return Batch(group.index, keys, columns)
 
 
@@ -703,7 +704,7 @@ def _take_column(
     group: RowGroup,
     start: StartColumn,
     made: FullColumn,
-    rows: list[int],
+    rows: Positions,
     skipped: list[int],
     rejected: dict[int, CellError],
 ) -> ColumnDone:

@@ -19,7 +19,7 @@ from prefect_datagen.engine.model_access import UsageCounter
 from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
 from prefect_datagen.engine.retry import later_run_may_help
-from prefect_datagen.engine.values import python_values, text_array
+from prefect_datagen.engine.values import from_numpy, python_values, text_array
 
 
 @dataclass(frozen=True)
@@ -199,7 +199,7 @@ class RowGroup:
         """Positions that are not rejected, in order, int64."""
         mask = np.ones(self.rows, dtype=bool)
         mask[list(self.failures)] = False
-        return pa.array(np.flatnonzero(mask))
+        return from_numpy(np.flatnonzero(mask))
 
     def table(self, schema: pa.Schema) -> pa.Table:
         """The live rows with the columns of `schema`, in order."""

@@ -6,9 +6,12 @@ what each one does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 
 class CellId(NamedTuple):
@@ -17,6 +20,50 @@ class CellId(NamedTuple):
     row_group: int
     node: int
     row: int
+
+
+class Positions(Sequence[int]):
+    """Rows of a row group, in order. Held as an array: a number object for each row would cost more than sampling it.
+
+    Equal to any sequence of the same numbers.
+
+    Attributes:
+        array: the positions, int64, shape `(n,)`.
+    """
+
+    __slots__ = ("array",)
+
+    def __init__(self, rows: NDArray[np.int64] | Sequence[int]) -> None:
+        self.array: NDArray[np.int64] = np.asarray(rows, dtype=np.int64)
+
+    @classmethod
+    def of(cls, rows: Sequence[int]) -> Positions:
+        """The same rows; those that are held so already are not copied."""
+        return rows if isinstance(rows, Positions) else cls(rows)
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @overload
+    def __getitem__(self, at: int) -> int: ...
+
+    @overload
+    def __getitem__(self, at: slice) -> Positions: ...
+
+    def __getitem__(self, at: int | slice) -> int | Positions:
+        return Positions(self.array[at]) if isinstance(at, slice) else int(self.array[at])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.array.tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return np.array_equal(self.array, Positions.of(other).array) if isinstance(other, Sequence) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return f"Positions({list(self)!r})"
 
 
 # --- events: what happened -------------------------------------------------------------------------------------------

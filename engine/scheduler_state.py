@@ -89,6 +89,7 @@ from prefect_datagen.engine.scheduler_events import (
     Event,
     FinishRowGroup,
     Instruction,
+    Positions,
     RowGroupAdmitted,
     SalvageDue,
     ScheduleSalvage,
@@ -112,6 +113,7 @@ __all__ = [
     "Event",
     "FinishRowGroup",
     "Instruction",
+    "Positions",
     "RowGroupAdmitted",
     "SalvageDue",
     "ScheduleSalvage",
@@ -418,7 +420,7 @@ class SchedulerState:
         if len(rows):
             self._move_rows(group, node, rows, READY)
             self._move_rows(group, node, rows, RUNNING)
-            out.append(StartColumn(group.index, node, rows.tolist()))
+            out.append(StartColumn(group.index, node, Positions(rows)))
 
     def _column_done(self, event: ColumnDone) -> list[Instruction]:
         group = self._group_of_unit(event)
@@ -429,7 +431,7 @@ class SchedulerState:
         fate[list(event.skipped)] = SKIPPED
         fate[list(event.rejected)] = DROPPED
         fate[as_bytes(group.dropped) != 0] = DROPPED  # rejected while the column was being made
-        rows = np.asarray(event.rows, dtype=np.int64)
+        rows = Positions.of(event.rows).array
         todo: _Todo = []
         for row in event.rejected:
             self._drop_row(group, row, todo)
@@ -441,7 +443,7 @@ class SchedulerState:
         group = self._group_of_unit(event)
         if not self._draining:
             raise _illegal(f"{_unit(event)} is cancelled only while draining", event.row_group)
-        rows = np.asarray(event.rows, dtype=np.int64)
+        rows = Positions.of(event.rows).array
         dropped = as_bytes(group.dropped)[rows] != 0
         todo: _Todo = []
         self._finish_rows(group, event.node, rows[dropped], DROPPED, todo)
@@ -531,11 +533,13 @@ class SchedulerState:
         group = self._groups.get(event.row_group)
         if group is not None and event.node in range(len(group.cells)) and self._is_unit[event.node] and event.rows:
             running = np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING)
-            if running.tolist() == sorted(event.rows):
+            if np.array_equal(running, np.sort(Positions.of(event.rows).array)):
                 return group
         raise _illegal(f"{_unit(event)} does not run for the {len(event.rows)} rows given", event.row_group)
 
     def _check_fates(self, event: ColumnDone) -> None:
+        if not event.skipped and not event.rejected and event.parents is None:
+            return
         rows, skipped, rejected = set(event.rows), set(event.skipped), set(event.rejected)
         if not skipped | rejected <= rows or skipped & rejected:
             raise _illegal(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from prefect_datagen.engine.errors import CellError
 
@@ -81,8 +82,23 @@ def text_array(values: Sequence[str | None]) -> pa.Array:
 
 def number_array(values: Sequence[float], type_: pa.DataType) -> pa.Array:
     """`pa.array(values, type_)` of whole numbers or floats of 64 bits, none missing, without pandas as well."""
-    numbers = np.asarray(values, np.float64 if pa.types.is_floating(type_) else np.int64)
-    return pa.Array.from_buffers(type_, len(numbers), [None, pa.py_buffer(numbers)])
+    return from_numpy(np.asarray(values, np.float64 if pa.types.is_floating(type_) else np.int64))
+
+
+def from_numpy(values: NDArray[Any]) -> pa.Array:
+    """`pa.array(values)` of whole numbers, floats or times, shape `(n,)`, without a copy, and without pandas as well."""
+    together = np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(together), [None, pa.py_buffer(together)])
+
+
+def int64_values(array: pa.Array) -> NDArray[np.int64]:
+    """`array.to_numpy()` of an int64 array, none missing, without a copy, and without pandas as well."""
+    return np.frombuffer(array.buffers()[1], np.int64, count=len(array), offset=8 * array.offset)
+
+
+def text_scalar(text: str) -> pa.Scalar:
+    """`pa.scalar(text)`, which imports pandas, too."""
+    return text_array([text])[0]
 
 
 _FEW = 10_000

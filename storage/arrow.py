@@ -1,4 +1,4 @@
-"""The calls into pyarrow's files, typed: pyarrow publishes no types for them.
+"""The calls into pyarrow that storage needs, typed: pyarrow publishes no types for them.
 
 They import what they need when they are called: `pyarrow.dataset` brings pandas along, a quarter of a second.
 """
@@ -51,3 +51,14 @@ def write_parquet(table: pa.Table, sink: pa.BufferOutputStream, **options: Any) 
     from pyarrow.parquet import write_table
 
     write_table(table, sink, **options)
+
+
+def distinct_values(values: pa.Array) -> int | None:
+    """How many different values there are, nulls left out; None for a type that Arrow does not tell it of."""
+    from pyarrow.compute import count_distinct
+
+    try:
+        different: int = count_distinct(values).as_py()
+    except pa.ArrowNotImplementedError:
+        return None
+    return different

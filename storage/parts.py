@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from prefect_datagen.engine.errors import SinkError
 from prefect_datagen.engine.outcomes import RejectedRow
-from prefect_datagen.storage.arrow import write_parquet
+from prefect_datagen.storage.arrow import distinct_values, write_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,8 @@ COMPRESSIONS = ("zstd", "snappy", "gzip", "lz4", "none")
 
 _ROWS_PER_PARQUET_ROW_GROUP = 131_072
 _PAGE_BYTES = 1 << 20
+_LOOKED_AT, _MOST_DIFFERENT = 1024, 896
+"""Of so many values at the start of a column so many may differ where a dictionary of its values is worth making."""
 
 REJECTS_SCHEMA = pa.schema(
     [
@@ -84,7 +86,7 @@ def encode(table: pa.Table, *, compression: str = "zstd") -> pa.Buffer:
             table,
             sink,
             compression=compression,
-            use_dictionary=True,
+            use_dictionary=_repeating(table),
             write_statistics=True,
             data_page_size=_PAGE_BYTES,
             row_group_size=_ROWS_PER_PARQUET_ROW_GROUP,
@@ -92,6 +94,40 @@ def encode(table: pa.Table, *, compression: str = "zstd") -> pa.Buffer:
     except pa.ArrowException as error:
         raise SinkError(f"a table of {table.schema.names!r} cannot be written as Parquet: {error}") from error
     return sink.getvalue()
+
+
+def _repeating(table: pa.Table) -> bool | list[str]:
+    """The Parquet columns whose values repeat, by the first of them; True for all, where the table is short.
+
+    The encoder tries a dictionary on every column that it is told to, and gives up after a megabyte of different values:
+    on numbers that hardly repeat, such as measured ones, that takes most of its time and makes the file larger.
+    """
+    if table.num_rows < _LOOKED_AT:
+        return True
+    start = table.slice(0, _LOOKED_AT).combine_chunks()
+    leaves = [leaf for name in start.column_names for leaf in _leaves(name, start.column(name).chunk(0))]
+    return [path for path, values in leaves if _repeats(values)]
+
+
+def _leaves(path: str, values: pa.Array) -> Iterator[tuple[str, pa.Array]]:
+    """The columns that Parquet stores a column as, each by its path in the file's schema, with values of it."""
+    types = pa.types
+    if types.is_struct(values.type):
+        for field, inner in zip(values.type, values.flatten(), strict=True):
+            yield from _leaves(f"{path}.{field.name}", inner)
+    elif types.is_map(values.type):
+        yield from _leaves(f"{path}.key_value.key", values.keys)
+        yield from _leaves(f"{path}.key_value.value", values.items)
+    elif types.is_list(values.type) or types.is_large_list(values.type) or types.is_fixed_size_list(values.type):
+        yield from _leaves(f"{path}.list.element", values.flatten())
+    else:
+        yield path, values
+
+
+def _repeats(values: pa.Array) -> bool:
+    some = values.slice(0, _LOOKED_AT)
+    different = distinct_values(some)  # unknown for dictionaries, nulls, extension types: left to the encoder
+    return different is None or different * _LOOKED_AT <= len(some) * _MOST_DIFFERENT
 
 
 def rejects_table(rows: Iterable[RejectedRow]) -> pa.Table:

@@ -22,6 +22,7 @@ from pydantic import BeforeValidator
 from prefect_datagen.columns.base import Config, Reference
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.randomness import RowStream
+from prefect_datagen.engine.values import from_numpy
 
 TIMES = pa.timestamp("us")
 """Type of every sampled time: microseconds, UTC, no zone."""
@@ -64,7 +65,7 @@ class Rows:
 
     def at(self, positions: NDArray[np.intp]) -> Rows:
         """The rows at these positions."""
-        chosen = pa.array(positions)
+        chosen = from_numpy(positions)
         columns = {name: array.take(chosen) for name, array in self.columns.items()}
         return Rows(self.index[positions], self.words[positions], columns)
 

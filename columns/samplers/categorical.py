@@ -18,7 +18,7 @@ from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick, unit
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.engine.values import text_array
+from prefect_datagen.engine.values import from_numpy, int64_values, text_array
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 
@@ -57,7 +57,7 @@ class CategorySamplerParams(SamplerParams):
         if self.weights is None:
             table = values_array(self.values, target.type)
             count = len(table)
-            return Plan(1, lambda rows: table.take(pa.array(pick(rows.words[:, 0], count))))
+            return Plan(1, lambda rows: table.take(from_numpy(pick(rows.words[:, 0], count))))
         # Values of weight 0 are left out, so that no rounding of the sums can ever choose one.
         weighed = [(value, weight) for value, weight in zip(self.values, self.weights, strict=True) if weight]
         table = values_array([value for value, _ in weighed], target.type)
@@ -65,7 +65,7 @@ class CategorySamplerParams(SamplerParams):
         bounds = np.cumsum(weights / weights.sum())[:-1]
 
         def draw(rows: Rows) -> pa.Array:
-            return table.take(pa.array(np.searchsorted(bounds, unit(rows.words[:, 0]), side="right")))
+            return table.take(from_numpy(np.searchsorted(bounds, unit(rows.words[:, 0]), side="right")))
 
         return Plan(1, draw)
 
@@ -116,10 +116,10 @@ class SubcategorySamplerParams(SamplerParams):
                     f"column {target.column!r}: params.values has no list for {unknown!r} of column {self.category!r}",
                     column=target.column,
                 )
-            missing = codes.is_null().to_numpy(zero_copy_only=False)
-            code = codes.fill_null(0).to_numpy()
+            missing = codes.is_null().to_numpy(zero_copy_only=False) if codes.null_count else None
+            code = int64_values(codes if missing is None else codes.fill_null(0))
             chosen = starts[code] + pick(rows.words[:, 0], counts[code])
-            return table.take(pa.array(chosen, mask=missing))
+            return table.take(from_numpy(chosen) if missing is None else pa.array(chosen, mask=missing))
 
         return Plan(1, draw)
 

@@ -17,6 +17,7 @@ from prefect_datagen.columns.samplers.conditions import Condition
 from prefect_datagen.columns.samplers.conversion import as_number, as_text
 from prefect_datagen.engine.errors import CellError, ConfigError, InternalError
 from prefect_datagen.engine.randomness import RowStream
+from prefect_datagen.engine.values import from_numpy
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Cells:
 
     def take(self, positions: NDArray[np.intp]) -> Cells:
         """The cells at these positions."""
-        chosen = pa.array(positions)
+        chosen = from_numpy(positions)
         value = self.value.take(chosen)
         compared = value if self.compared is self.value else self.compared.take(chosen)
         return Cells(value, compared, None if self.skipped is None else self.skipped[positions])
@@ -120,7 +121,7 @@ class Column:
             return self._plans[used[0]].draw(rows)
         positions = [np.flatnonzero(choice == number) for number in used]
         parts = [self._plans[number].draw(rows.at(where)) for number, where in zip(used, positions, strict=True)]
-        return pa.concat_arrays(parts).take(pa.array(np.argsort(np.concatenate(positions))))
+        return pa.concat_arrays(parts).take(from_numpy(np.argsort(np.concatenate(positions))))
 
     def _skipped(self, index: NDArray[np.int64], view: View) -> NDArray[np.bool_] | None:
         masks = [mask for name in self._contagious if (mask := view[name].skipped) is not None]

@@ -22,6 +22,7 @@ from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit, unit
 from prefect_datagen.columns.samplers.numeric import DecimalPlaces, Probability, look_up, rounded
+from prefect_datagen.engine.values import from_numpy
 
 _TABLE_ENTRIES = 65_536
 _LOST = 1e-12  # probability that a table may leave out
@@ -60,7 +61,7 @@ class ScipySamplerParams(_Distribution):
         inverse = _inverse(_distribution(self.dist_name, self.dist_params))
 
         def draw(rows: Rows) -> pa.Array:
-            return pa.array(rounded(inverse(rows.words[:, :2]), self.decimal_places)).cast(target.type)
+            return from_numpy(rounded(inverse(rows.words[:, :2]), self.decimal_places)).cast(target.type)
 
         return Plan(2, draw)
 

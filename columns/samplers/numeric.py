@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit, unit
+from prefect_datagen.engine.values import from_numpy
 
 _Floats = NDArray[np.float64]
 
@@ -54,7 +55,7 @@ class UniformSamplerParams(SamplerParams):
             values = low + span * unit(rows.words[:, 0])
             if places is not None:
                 values = np.round(values, places)
-            return pa.array(np.clip(values, *bounds))
+            return from_numpy(np.clip(values, *bounds))
 
         return Plan(1, draw)
 
@@ -84,7 +85,7 @@ class GaussianSamplerParams(SamplerParams):
             from scipy.special import ndtri
 
             values = self.mean + self.stddev * ndtri(open_unit(rows.words[:, 0]))
-            return pa.array(rounded(values, self.decimal_places))
+            return from_numpy(rounded(values, self.decimal_places))
 
         return Plan(1, draw)
 
@@ -103,7 +104,7 @@ class BernoulliSamplerParams(SamplerParams):
         """One word per row."""
 
         def draw(rows: Rows) -> pa.Array:
-            return pa.array((unit(rows.words[:, 0]) < self.p).astype(np.int64))
+            return from_numpy((unit(rows.words[:, 0]) < self.p).astype(np.int64))
 
         return Plan(1, draw)
 
@@ -189,13 +190,13 @@ def _count_plan(
         def table() -> _Floats:  # with the first draw: scipy takes a while to import
             return at_most(np.arange(low, high + 1, dtype=np.float64))
 
-        return Plan(1, lambda rows: pa.array(low + look_up(table(), open_unit(rows.words[:, 0]))))
+        return Plan(1, lambda rows: from_numpy(low + look_up(table(), open_unit(rows.words[:, 0]))))
 
     def draw(rows: Rows) -> pa.Array:
         from scipy.special import ndtri
 
         normal = ndtri(open_unit(rows.words[:, 0]))
         values = mean + spread * normal + asymmetry * (normal**2 - 1) / 6
-        return pa.array(np.clip(np.ceil(values - 0.5), low, high).astype(np.int64))
+        return from_numpy(np.clip(np.ceil(values - 0.5), low, high).astype(np.int64))
 
     return Plan(1, draw)

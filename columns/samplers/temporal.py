@@ -25,6 +25,7 @@ from prefect_datagen.columns.samplers.base import (
     parse_time,
     pick,
 )
+from prefect_datagen.engine.values import from_numpy
 
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -68,10 +69,10 @@ class DatetimeSamplerParams(SamplerParams):
         start, end = parse_time(self.start), parse_time(self.end)
         if self.unit in _MONTHS:
             times = np.array([_micros(moment) for moment in _calendar_steps(start, end, _MONTHS[self.unit])])
-            return Plan(1, lambda rows: pa.array(times[pick(rows.words[:, 0], len(times))]).cast(TIMES))
+            return Plan(1, lambda rows: from_numpy(times[pick(rows.words[:, 0], len(times))]).cast(TIMES))
         step, first = _SECONDS[self.unit] * 1_000_000, _micros(start)
         count = -(-(_micros(end) - first) // step)
-        return Plan(1, lambda rows: pa.array(first + pick(rows.words[:, 0], count) * step).cast(TIMES))
+        return Plan(1, lambda rows: from_numpy(first + pick(rows.words[:, 0], count) * step).cast(TIMES))
 
 
 class TimeDeltaSamplerParams(SamplerParams):
@@ -106,7 +107,9 @@ class TimeDeltaSamplerParams(SamplerParams):
 
         def draw(rows: Rows) -> pa.Array:
             deltas = (self.dt_min + pick(rows.words[:, 0], span)) * step
-            return pc.add(as_times(rows.columns[self.reference_column_name]), pa.array(deltas).cast(pa.duration("us")))
+            return pc.add(
+                as_times(rows.columns[self.reference_column_name]), from_numpy(deltas).cast(pa.duration("us"))
+            )
 
         return Plan(1, draw)
 

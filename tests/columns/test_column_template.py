@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from prefect_datagen.columns.column_template import ColumnTemplate
 from prefect_datagen.columns.template import MAX_OUTPUT, Template
 
-TYPES = {"t": pa.string(), "n": pa.int64(), "small": pa.uint8(), "flag": pa.bool_(), "x": pa.float64()}
+TYPES = {
+    "t": pa.string(),
+    "n": pa.int64(),
+    "small": pa.uint8(),
+    "flag": pa.bool_(),
+    "x": pa.float64(),
+    "d": pa.date32(),
+}
 
 SIMPLE = [
     "{{ t }}",
@@ -23,6 +30,8 @@ SIMPLE = [
     "a {% if flag %}{{ n }}{% elif not flag %}{{ t }}{% else %}never{% endif %} z\n",
     "{%- if flag -%} yes {%- endif %} {# comment #}{{ t }}",
     "{% raw %}{{ t }}{% endraw %}{{ t }}",
+    "{% if n %}{{ t }}{% else %}plain{% endif %}",
+    "{% if not small %}none{% elif x %}{{ t }}{% elif t %}text{% endif %}",
 ]
 OTHERS = [
     "{{ x }}",
@@ -30,7 +39,7 @@ OTHERS = [
     "{{ t | upper }}",
     "{{ n + 1 }}",
     "{{ t.missing }}",
-    "{% if n %}a{% endif %}{{ t }}",
+    "{% if d %}a{% endif %}{{ t }}",
     "{% if flag and not flag %}a{% endif %}",
     "{% for i in range(2) %}{{ t }}{% endfor %}",
     "{% set t = 5 %}{{ t }}",
@@ -54,6 +63,7 @@ def arrays(rows: list[dict[str, Any]]) -> dict[str, pa.Array]:
                 "small": st.integers(0, 255),
                 "flag": st.booleans(),
                 "x": st.floats(),
+                "d": st.none(),
             }
         ),
         max_size=5,

@@ -304,3 +304,35 @@ def test_importing_the_configs_loads_neither_scipy_nor_faker_nor_pandas() -> Non
         "print(sorted({'scipy', 'faker', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_numbers_categories_times_and_simple_templates_are_made_without_pandas() -> None:
+    code = """
+import sys
+from prefect_datagen.config.blueprint import Blueprint
+from prefect_datagen.config.dataset import DatasetConfig
+from prefect_datagen.config.run import RunConfig
+from prefect_datagen.engine.node import Batch
+
+columns = [
+    {"name": "colour", "sampler_type": "category", "params": {"values": ["red", "blue"], "weights": [3, 1]}},
+    {"name": "shade", "sampler_type": "subcategory",
+     "params": {"category": "colour", "values": {"red": ["dark"], "blue": ["light", "dark"]}}},
+    {"name": "size", "sampler_type": "gaussian", "params": {"mean": 10, "stddev": 2}},
+    {"name": "share", "sampler_type": "uniform", "params": {"low": 0, "high": 1}},
+    {"name": "count", "sampler_type": "poisson", "params": {"mean": 4}},
+    {"name": "flag", "sampler_type": "bernoulli", "params": {"p": 0.5}},
+    {"name": "day", "sampler_type": "datetime", "params": {"start": "2024-01-01", "end": "2025-01-01"}},
+    {"name": "label", "column_type": "expression",
+     "expr": "{{ colour }} #{{ count }}{% if flag %}, {{ shade }}{% endif %}"},
+    {"name": "area", "column_type": "sql", "expr": "size * share"},
+]
+config = DatasetConfig.load({"name": "d", "columns": [{"column_type": "sampler", **each} for each in columns]})
+blueprint = Blueprint(config, RunConfig(), seed=1)
+rows = blueprint.seed_rows(0, 100)
+for node in blueprint.graph.nodes:
+    made = node.generator.generate_batch(Batch(0, rows.keys, {name: rows.columns[name] for name in node.inputs}))
+    assert not made.rejected
+print("pandas" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"

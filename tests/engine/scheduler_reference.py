@@ -18,6 +18,7 @@ from prefect_datagen.engine.scheduler_state import (
     CellId,
     FinishRowGroup,
     Instruction,
+    Positions,
     ScheduleSalvage,
     StartCell,
     StartColumn,
@@ -260,7 +261,7 @@ class Reference:
                 for at in make if inline else ():
                     self.start(CellId(index, position, at))
                 if self.is_full(name) and make:
-                    starts.append(StartColumn(index, position, make))
+                    starts.append(StartColumn(index, position, Positions(make)))
                 elif inline:
                     starts += [StartCell(CellId(index, position, at)) for at in make]
                 changed = changed or bool(spared or (inline and make))

@@ -27,6 +27,7 @@ from prefect_datagen.engine.scheduler_state import (
     Event,
     FinishRowGroup,
     Instruction,
+    Positions,
     RowGroupAdmitted,
     SalvageDue,
     SchedulerState,
@@ -74,7 +75,7 @@ class Run:
         return ColumnDone(0, self.names.index(name), rows, **more)
 
     def start_column(self, name: str, *rows: int) -> StartColumn:
-        return StartColumn(0, self.names.index(name), list(rows))
+        return StartColumn(0, self.names.index(name), Positions(rows))
 
     def states(self, name: str, row_group: int = 0) -> list[str]:
         """States of a column's cells, in words."""

@@ -71,7 +71,9 @@ def test_two_builds_in_two_processes_keep_to_one_ceiling_and_both_get_on(
     with ThreadPoolExecutor() as threads:
         runs = [threads.submit(server.run, *each) for each in words]
         # Slow until both take part: a process that starts late finds the other one still at work.
-        wait_for(lambda: {call.prompt[:3] for call in mock_server.requests()} == set(names), what="calls of both builds")
+        wait_for(
+            lambda: {call.prompt[:3] for call in mock_server.requests()} == set(names), what="calls of both builds"
+        )
         mock_server.control(latency_ms=150)
         for run in runs:
             run.result()

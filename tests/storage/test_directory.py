@@ -260,7 +260,7 @@ def test_a_full_disk_fails_the_commit_and_leaves_the_dataset_as_it_was(
     small_disk: Disk, schema: pa.Schema, run_record: RunRecord, make_commit: Make
 ) -> None:
     place = small_disk("64k") / "dataset"
-    large = make_commit(1, rows=20_000)
+    large = make_commit(1, rows=60_000)
     with DatasetDirectory(place, schema=schema) as store:
         store.write_run(run_record)
         first = store.commit(make_commit(0))
@@ -272,14 +272,14 @@ def test_a_full_disk_fails_the_commit_and_leaves_the_dataset_as_it_was(
         assert store.committed() == {0: first}
         small_disk("8m")
         store.commit(large)
-        assert store.dataset().count_rows() == 20_010
+        assert store.dataset().count_rows() == 60_010
 
 
 def test_a_full_disk_while_publishing_leaves_the_published_dataset(
     small_disk: Disk, schema: pa.Schema, run_record: RunRecord, make_commit: Make
 ) -> None:
     place = small_disk("1m") / "dataset"
-    small, large = make_commit(0).table, make_commit(1, rows=20_000).table
+    small, large = make_commit(0).table, make_commit(1, rows=60_000).table
     with DatasetDirectory(place, schema=schema, staged=True) as store:
         store.write_run(run_record)
         store.publish([small], schema=schema)
