@@ -5,38 +5,54 @@ Exit codes: 0 everything asked for was done; 1 the run failed; 2 the config or t
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from prefect_datagen.cli.backfill import backfill
-from prefect_datagen.cli.build import build
-from prefect_datagen.cli.chain import chain
-from prefect_datagen.cli.deploy import deploy
-from prefect_datagen.cli.describe import describe
-from prefect_datagen.cli.diff import diff
-from prefect_datagen.cli.mock_model import mock_model
-from prefect_datagen.cli.partitions import partitions
-from prefect_datagen.cli.plan import plan
-from prefect_datagen.cli.preview import preview
-from prefect_datagen.cli.report import report
-from prefect_datagen.cli.serve import serve
-from prefect_datagen.cli.trace import trace
-from prefect_datagen.cli.validate import validate
-
-app = typer.Typer(
-    name="prefect-datagen",
-    help="Datasets as Prefect flows: declare columns, get committed row groups, lose nothing.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # plain text: rich would take half the time of --help
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+_COMMANDS = (  # in the order of the help; each is a function of its name in a module of its name
+    "validate",
+    "describe",
+    "plan",
+    "preview",
+    "build",
+    "chain",
+    "backfill",
+    "partitions",
+    "deploy",
+    "trace",
+    "report",
+    "diff",
+    "serve",
+    "mock-model",
 )
 
+_QUICK = frozenset({"validate", "describe", "plan"})
+"""Commands that look at a config and end."""
 
-@app.callback()
+
+def application(*only: str) -> typer.Typer:
+    """The command line with all commands, or with those that are named: no others are imported then."""
+    app = typer.Typer(
+        name="prefect-datagen",
+        help="Datasets as Prefect flows: declare columns, get committed row groups, lose nothing.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,  # plain text: rich would take half the time of --help
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    )
+    app.callback()(_common)
+    for name in only or _COMMANDS:
+        module = name.replace("-", "_")
+        command = getattr(import_module(f"prefect_datagen.cli.{module}"), module)
+        summary = (command.__doc__ or "").partition("\n")[0]  # all of it: a summary that is not given is cut short
+        app.command(name, short_help=summary)(command)
+    return app
+
+
 def _common(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's own log lines.")] = False,
 ) -> None:
@@ -45,32 +61,15 @@ def _common(
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
 
-for _command in (
-    validate,
-    describe,
-    plan,
-    preview,
-    build,
-    chain,
-    backfill,
-    partitions,
-    deploy,
-    trace,
-    report,
-    diff,
-    serve,
-    mock_model,
-):
-    _summary = (_command.__doc__ or "").partition("\n")[0]  # all of it: a summary that is not given is cut short
-    app.command(_command.__name__.replace("_", "-"), short_help=_summary)(_command)
-
-
 def main() -> None:
     """Run the command line; never returns."""
     from prefect_datagen.engine.errors import ConfigError, DatagenError, ResumeRefusedError, RunInterruptedError
 
+    first = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    if first in _QUICK:
+        gc.disable()  # what is imported is no garbage, and to look through it would take a twelfth of the time
     try:
-        app()
+        application(*{first}.intersection(_COMMANDS))()
     except DatagenError as error:
         if os.environ.get("PREFECT_DATAGEN_DEBUG"):
             raise

@@ -76,6 +76,10 @@ class ColumnConfig(Config):
         """Model aliases that the config uses, with the field that names each."""
         return ()
 
+    def asks_from_thread(self) -> bool:
+        """Whether user code of this column asks models from a thread, which it holds until they have answered."""
+        return False
+
     def check(self) -> Iterable[tuple[str, str]]:
         """Mistakes that are found by looking further than one field: (field, message) each."""
         return ()

@@ -17,7 +17,12 @@ from prefect_datagen.engine.values import fit
 def template_references(text: str | None, field: str) -> Iterator[Reference]:
     """Columns that a template reads. None for one that does not parse: that is reported with the templates."""
     if text is not None:
-        yield from (Reference(column, field) for column in _columns(text))
+        yield from (Reference(column, field) for column in _known(text)[0])
+
+
+def template_mistake(text: str) -> str | None:
+    """Why a template does not parse."""
+    return _known(text)[1]
 
 
 def skip_value_problems(config: ColumnConfig, type_: pa.DataType) -> Iterator[tuple[str, str]]:
@@ -31,11 +36,11 @@ def skip_value_problems(config: ColumnConfig, type_: pa.DataType) -> Iterator[tu
 
 
 @lru_cache(maxsize=4096)
-def _columns(text: str) -> tuple[str, ...]:
+def _known(text: str) -> tuple[tuple[str, ...], str | None]:
     try:
-        return Template(text).references
-    except TemplateError:
-        return ()
+        return Template(text).references, None
+    except TemplateError as error:
+        return (), error.message
 
 
 def name_of_function(function: str | Callable[..., Any]) -> str:

@@ -13,21 +13,10 @@ import pyarrow as pa
 from pydantic import Field, model_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference
+from prefect_datagen.columns.kinds import Kinds
 from prefect_datagen.columns.samplers.base import SamplerParams
-from prefect_datagen.columns.samplers.categorical import CategorySamplerParams, SubcategorySamplerParams
 from prefect_datagen.columns.samplers.conditions import Condition
 from prefect_datagen.columns.samplers.conversion import conversion_mistake, number_type, text_type
-from prefect_datagen.columns.samplers.distributions import BernoulliMixtureSamplerParams, ScipySamplerParams
-from prefect_datagen.columns.samplers.identifiers import UUIDSamplerParams
-from prefect_datagen.columns.samplers.numeric import (
-    BernoulliSamplerParams,
-    BinomialSamplerParams,
-    GaussianSamplerParams,
-    PoissonSamplerParams,
-    UniformSamplerParams,
-)
-from prefect_datagen.columns.samplers.people import PersonFromFakerSamplerParams, PersonSamplerParams
-from prefect_datagen.columns.samplers.temporal import DatetimeSamplerParams, TimeDeltaSamplerParams
 from prefect_datagen.engine.errors import ConfigError
 
 SamplerType = Literal[
@@ -47,23 +36,30 @@ SamplerType = Literal[
     "uuid",
 ]
 
+_SAMPLERS = "prefect_datagen.columns.samplers."
 AnySamplerParams = Annotated[
-    BernoulliSamplerParams
-    | BernoulliMixtureSamplerParams
-    | BinomialSamplerParams
-    | CategorySamplerParams
-    | DatetimeSamplerParams
-    | GaussianSamplerParams
-    | PersonSamplerParams
-    | PersonFromFakerSamplerParams
-    | PoissonSamplerParams
-    | ScipySamplerParams
-    | SubcategorySamplerParams
-    | TimeDeltaSamplerParams
-    | UniformSamplerParams
-    | UUIDSamplerParams,
-    Field(discriminator="sampler_type"),
+    SamplerParams,
+    Kinds(
+        "sampler_type",
+        {
+            "bernoulli": _SAMPLERS + "numeric:BernoulliSamplerParams",
+            "bernoulli_mixture": _SAMPLERS + "distributions:BernoulliMixtureSamplerParams",
+            "binomial": _SAMPLERS + "numeric:BinomialSamplerParams",
+            "category": _SAMPLERS + "categorical:CategorySamplerParams",
+            "datetime": _SAMPLERS + "temporal:DatetimeSamplerParams",
+            "gaussian": _SAMPLERS + "numeric:GaussianSamplerParams",
+            "person": _SAMPLERS + "people:PersonSamplerParams",
+            "person_from_faker": _SAMPLERS + "people:PersonFromFakerSamplerParams",
+            "poisson": _SAMPLERS + "numeric:PoissonSamplerParams",
+            "scipy": _SAMPLERS + "distributions:ScipySamplerParams",
+            "subcategory": _SAMPLERS + "categorical:SubcategorySamplerParams",
+            "timedelta": _SAMPLERS + "temporal:TimeDeltaSamplerParams",
+            "uniform": _SAMPLERS + "numeric:UniformSamplerParams",
+            "uuid": _SAMPLERS + "identifiers:UUIDSamplerParams",
+        },
+    ),
 ]
+"""Params of any sampler."""
 
 
 class SamplerColumnConfig(ColumnConfig):

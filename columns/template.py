@@ -251,7 +251,7 @@ class Template:
         try:
             tree = environment.parse(text)
             self.references = tuple(sorted(meta.find_undeclared_variables(tree) - set(environment.globals)))
-            self._compiled = _with_plain_globals(environment.from_string(text))
+            self._compiled = _with_plain_globals(environment.from_string(tree))
         except TemplateSyntaxError as error:
             raise TemplateError(f"{error.message} (line {error.lineno})", line=error.lineno) from error
         self._constant = _constant_text(tree)

@@ -11,17 +11,14 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.base import ColumnConfig
-from prefect_datagen.columns.custom import CustomColumnConfig
 from prefect_datagen.columns.llm import LLMColumnConfig
+from prefect_datagen.columns.references import template_mistake, template_references
 from prefect_datagen.columns.sampler import SamplerColumnConfig
-from prefect_datagen.columns.sampling import check_together
 from prefect_datagen.columns.seed import SeedDatasetColumnConfig
-from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.config.problems import Path, Problem, did_you_mean
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import find_cycle
 from prefect_datagen.models.config import PROVIDER_TYPES, Mode
-from prefect_datagen.seeds.reader import open_seed
 
 if TYPE_CHECKING:
     from prefect_datagen.config.dataset import DatasetConfig
@@ -76,11 +73,8 @@ def inputs_of(column: ColumnConfig) -> dict[str, str]:
     """Columns that a column reads, each with the field that says so; those of its skip rule included."""
     inputs = {reference.column: reference.field for reference in column.references()}
     if column.skip is not None:
-        try:
-            for name in Template(column.skip.when).references:
-                inputs.setdefault(name, "skip.when")
-        except TemplateError:
-            pass  # reported with the templates
+        for reference in template_references(column.skip.when, "skip.when"):
+            inputs.setdefault(reference.column, reference.field)
     return inputs
 
 
@@ -90,6 +84,8 @@ def _seed_columns(config: DatasetConfig) -> tuple[set[str], list[Problem]]:
         if wanted:
             return set(), [Problem(("seed_config",), "is required: there are columns of type seed-dataset")]
         return set(), []
+    from prefect_datagen.seeds.reader import open_seed
+
     try:
         reader = open_seed(config.seed_config, base_dir=config.folder, run_seed=0)
     except ConfigError as error:
@@ -122,18 +118,12 @@ def _templates(column: ColumnConfig, path: Path) -> Iterator[Problem]:
     if column.skip is not None:
         templates.append(("skip.when", column.skip.when))
     for field, text in templates:
-        try:
-            Template(text)
-        except TemplateError as error:
-            yield Problem((*path, *_steps(field)), f"the template does not parse: {error.message}")
+        if mistake := template_mistake(text):
+            yield Problem((*path, *_steps(field)), f"the template does not parse: {mistake}")
 
 
 def _references(column: ColumnConfig, path: Path, known: set[str]) -> Iterator[Problem]:
-    try:
-        inputs = inputs_of(column)
-    except TemplateError:
-        return  # reported with the templates
-    for name, field in inputs.items():
+    for name, field in inputs_of(column).items():
         if name not in known:
             message = f"column {name!r} is not defined{did_you_mean(name, known - {column.name})}"
             yield Problem((*path, *_steps(field)), message)
@@ -155,7 +145,7 @@ def _aliases(column: ColumnConfig, path: Path, aliases: set[str], kinds: Mapping
 
 def _batched_threads(column: ColumnConfig, path: Path, batched: set[str]) -> Iterator[Problem]:
     """A function in a thread waits there for its batch, so a batch would hold as many cells as there are threads."""
-    if not isinstance(column, CustomColumnConfig) or not column.asks_from_thread():
+    if not column.asks_from_thread():
         return
     for reference in column.model_aliases():
         if reference.column in batched:
@@ -186,6 +176,10 @@ def _samplers(config: DatasetConfig, seed_columns: set[str], found: list[Problem
     samplers = {index: each for index, each in enumerate(config.columns) if isinstance(each, SamplerColumnConfig)}
     if any(problem.path[:1] in (("columns",), ("constraints",)) for problem in found):
         return
+    if not samplers and not config.constraints:
+        return
+    from prefect_datagen.columns.sampling import check_together
+
     names = {column.name for column in samplers.values()}
     for index, constraint in enumerate(config.constraints):
         for reference in constraint.references():

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -43,6 +43,11 @@ class Check(Config):
     on_fail: OnFail = Field(default=OnFail.WARN, description="What to do when the check fails.")
     minimum_sample: int = Field(default=100, ge=1, description="Rows before the check may stop a run.")
     max_share: float = Field(default=0.0, ge=0, le=1, description="Share of failing rows that is still right.")
+
+    @property
+    def rejects_rows(self) -> bool:
+        """Whether rows that fail are no rows of the dataset."""
+        return self.on_fail is OnFail.REJECT_ROW
 
     def columns(self) -> Iterable[str]:
         """Columns that the check reads, where it names them."""
@@ -177,12 +182,6 @@ class MeanScoreCheck(ColumnCheck):
         )
 
 
-AnyCheck = Annotated[
-    NullShareCheck | RangeCheck | LengthCheck | ValidShareCheck | UniqueCheck | SqlCheck | MeanScoreCheck,
-    Field(discriminator="check_type"),
-]
-
-
 def tally(checks: Sequence[Check], table: pa.Table) -> tuple[dict[str, CheckTally], dict[str, list[bool]]]:
     """Run all checks over finished rows.
 
@@ -213,7 +212,7 @@ def tally(checks: Sequence[Check], table: pa.Table) -> tuple[dict[str, CheckTall
             tallies[check.name] = CheckTally(
                 rows=table.num_rows, failing=sum(bad), total=float(sum(numbers)), valued=len(numbers)
             )
-            if check.on_fail is OnFail.REJECT_ROW and check.judges_rows:
+            if check.rejects_rows and check.judges_rows:
                 failing[check.name] = bad
     return tallies, failing
 

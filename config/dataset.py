@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from functools import reduce
-from operator import or_
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,23 +16,13 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Config
-from prefect_datagen.columns.code import LLMCodeColumnConfig
 from prefect_datagen.columns.constraints import Constraint
-from prefect_datagen.columns.custom import CustomColumnConfig
-from prefect_datagen.columns.embedding import EmbeddingColumnConfig
-from prefect_datagen.columns.expression import ExpressionColumnConfig
-from prefect_datagen.columns.image import ImageColumnConfig
-from prefect_datagen.columns.judge import LLMJudgeColumnConfig
-from prefect_datagen.columns.llm import LLMStructuredColumnConfig, LLMTextColumnConfig
-from prefect_datagen.columns.sampler import SamplerColumnConfig
-from prefect_datagen.columns.seed import SeedDatasetColumnConfig
-from prefect_datagen.columns.sql import SqlColumnConfig
-from prefect_datagen.columns.validation import ValidationColumnConfig
+from prefect_datagen.columns.kinds import Kinds
 from prefect_datagen.config.checking import check
-from prefect_datagen.config.checks import AnyCheck, OnFail
 from prefect_datagen.config.data_designer import plain_config, unwrap
 from prefect_datagen.config.problems import Path as FieldPath
 from prefect_datagen.config.problems import Problem, from_validation_error, line_of
+from prefect_datagen.config.yaml_text import read_yaml
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.models.config import ModelConfig, ModelProvider
 from prefect_datagen.models.tool_config import AnyMCPProvider, ToolConfig
@@ -42,27 +30,49 @@ from prefect_datagen.processors import Processor
 from prefect_datagen.seeds.config import SeedConfig
 from prefect_datagen.seeds.plugins import plugin_types
 
-if TYPE_CHECKING:
-    Column = ColumnConfig
-else:
-    _TYPES = (
-        SamplerColumnConfig,
-        SeedDatasetColumnConfig,
-        ExpressionColumnConfig,
-        SqlColumnConfig,
-        LLMTextColumnConfig,
-        LLMCodeColumnConfig,
-        LLMStructuredColumnConfig,
-        LLMJudgeColumnConfig,
-        ValidationColumnConfig,
-        EmbeddingColumnConfig,
-        ImageColumnConfig,
-        CustomColumnConfig,
-        *plugin_types("columns", ColumnConfig),
-    )
-    Column = Annotated[reduce(or_, _TYPES), Field(discriminator="column_type")]
+_COLUMNS = "prefect_datagen.columns."
+Column = Annotated[
+    ColumnConfig,
+    Kinds(
+        "column_type",
+        {
+            "sampler": _COLUMNS + "sampler:SamplerColumnConfig",
+            "seed-dataset": _COLUMNS + "seed:SeedDatasetColumnConfig",
+            "expression": _COLUMNS + "expression:ExpressionColumnConfig",
+            "sql": _COLUMNS + "sql:SqlColumnConfig",
+            "llm-text": _COLUMNS + "llm:LLMTextColumnConfig",
+            "llm-code": _COLUMNS + "code:LLMCodeColumnConfig",
+            "llm-structured": _COLUMNS + "llm:LLMStructuredColumnConfig",
+            "llm-judge": _COLUMNS + "judge:LLMJudgeColumnConfig",
+            "validation": _COLUMNS + "validation:ValidationColumnConfig",
+            "embedding": _COLUMNS + "embedding:EmbeddingColumnConfig",
+            "image": _COLUMNS + "image:ImageColumnConfig",
+            "custom": _COLUMNS + "custom:CustomColumnConfig",
+        },
+        plugins=lambda: plugin_types("columns", ColumnConfig),
+    ),
+]
+"""A column of any type."""
 
-_column_adapter: TypeAdapter[ColumnConfig] = TypeAdapter(Column)
+if TYPE_CHECKING:
+    from prefect_datagen.config.checks import Check as AnyCheck
+else:  # few configs have checks
+    _CHECKS = "prefect_datagen.config.checks:"
+    AnyCheck = Annotated[
+        Any,
+        Kinds(
+            "check_type",
+            {
+                "null_share": _CHECKS + "NullShareCheck",
+                "range": _CHECKS + "RangeCheck",
+                "length": _CHECKS + "LengthCheck",
+                "valid_share": _CHECKS + "ValidShareCheck",
+                "unique": _CHECKS + "UniqueCheck",
+                "sql": _CHECKS + "SqlCheck",
+                "mean_score": _CHECKS + "MeanScoreCheck",
+            },
+        ),
+    ]
 
 
 class DatasetConfig(Config):
@@ -198,7 +208,7 @@ def fingerprint_parts(config: DatasetConfig) -> dict[str, str]:
         parts[f"tools {tools.tool_alias}"] = _digest(tools.model_dump(mode="json", exclude={"timeout_sec"}))
     for processor in config.processors:
         parts[f"processor {processor.name}"] = _digest(processor.model_dump(mode="json"), *processor.source_code())
-    gates = [gate for gate in config.checks if gate.on_fail is OnFail.REJECT_ROW]
+    gates = [gate for gate in config.checks if gate.rejects_rows]
     parts["checks that reject rows"] = _digest([gate.model_dump(mode="json") for gate in gates])
     parts["column order"] = _digest([column.name for column in config.columns])
     parts["processor order"] = _digest([processor.name for processor in config.processors])
@@ -220,7 +230,7 @@ def _read(source: ConfigSource) -> tuple[str | None, str | None, Any, str | None
     if isinstance(source, dict):
         return None, None, orjson.loads(orjson.dumps(source, default=_keep)) if _is_json(source) else dict(source), None
     if isinstance(source, str) and "\n" in source:
-        return source, None, _yaml(source, "config"), None
+        return source, None, read_yaml(source, "config"), None
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -228,7 +238,7 @@ def _read(source: ConfigSource) -> tuple[str | None, str | None, Any, str | None
         raise ConfigError(f"cannot read config {str(path)!r}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"config {str(path)!r} is not UTF-8 text: {error}") from error
-    return text, str(path), _yaml(text, str(path)), str(path.resolve().parent)
+    return text, str(path), read_yaml(text, str(path)), str(path.resolve().parent)
 
 
 def _is_json(source: dict[str, Any]) -> bool:
@@ -241,15 +251,6 @@ def _is_json(source: dict[str, Any]) -> bool:
 
 def _keep(value: Any) -> Any:
     raise TypeError(type(value))
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
 
 
 def _override(data: Any, path: str, value: Any) -> None:

@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from prefect_datagen.columns.base import Config
 from prefect_datagen.config.problems import Problem, did_you_mean, from_validation_error, line_of
 from prefect_datagen.config.run import RunConfig
+from prefect_datagen.config.yaml_text import read_yaml
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.graph import find_cycle
 from prefect_datagen.processors import Processor
@@ -286,7 +287,7 @@ def _read(source: dict[str, Any] | Path | str) -> tuple[str | None, str | None, 
     if isinstance(source, dict):
         return None, None, source, None
     if isinstance(source, str) and "\n" in source:
-        return source, None, _yaml(source, "workflow"), None
+        return source, None, read_yaml(source, "workflow"), None
     path = Path(source)
     try:
         text = path.read_text(encoding="utf-8")
@@ -294,16 +295,7 @@ def _read(source: dict[str, Any] | Path | str) -> tuple[str | None, str | None, 
         raise ConfigError(f"cannot read workflow {str(path)!r}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"workflow {str(path)!r} is not UTF-8 text: {error}") from error
-    return text, str(path), _yaml(text, str(path)), str(path.resolve().parent)
-
-
-def _yaml(text: str, where: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigError(f"{where}{line}: not YAML: {getattr(error, 'problem', None) or error}") from error
+    return text, str(path), read_yaml(text, str(path)), str(path.resolve().parent)
 
 
 def refuse(problems: list[Problem], *, text: str | None = None, file: str | None = None) -> None:

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
-from pydantic import Field
-
+from prefect_datagen.columns.kinds import Kinds
 from prefect_datagen.processors.base import ProcessorConfig
-from prefect_datagen.processors.custom import CustomProcessorConfig
-from prefect_datagen.processors.deduplicate import DeduplicateProcessorConfig
-from prefect_datagen.processors.query import FilterProcessorConfig, SqlProcessorConfig
-from prefect_datagen.processors.schema_transform import SchemaTransformProcessorConfig
-from prefect_datagen.processors.selection import DropColumnsProcessorConfig, RenameProcessorConfig
 from prefect_datagen.seeds.plugins import plugin_types
 
-if TYPE_CHECKING:
-    Processor = ProcessorConfig
-else:
-    _TYPES = (
-        DropColumnsProcessorConfig,
-        RenameProcessorConfig,
-        SchemaTransformProcessorConfig,
-        FilterProcessorConfig,
-        SqlProcessorConfig,
-        DeduplicateProcessorConfig,
-        CustomProcessorConfig,
-        *plugin_types("processors", ProcessorConfig),
-    )
-    Processor = Annotated[reduce(or_, _TYPES), Field(discriminator="processor_type")]
+_PROCESSORS = "prefect_datagen.processors."
+Processor = Annotated[
+    ProcessorConfig,
+    Kinds(
+        "processor_type",
+        {
+            "drop_columns": _PROCESSORS + "selection:DropColumnsProcessorConfig",
+            "rename": _PROCESSORS + "selection:RenameProcessorConfig",
+            "schema_transform": _PROCESSORS + "schema_transform:SchemaTransformProcessorConfig",
+            "filter": _PROCESSORS + "query:FilterProcessorConfig",
+            "sql": _PROCESSORS + "query:SqlProcessorConfig",
+            "deduplicate": _PROCESSORS + "deduplicate:DeduplicateProcessorConfig",
+            "custom": _PROCESSORS + "custom:CustomProcessorConfig",
+        },
+        plugins=lambda: plugin_types("processors", ProcessorConfig),
+    ),
+]
+"""A processor of any type."""

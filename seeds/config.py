@@ -6,39 +6,36 @@ The words are those of NVIDIA NeMo Data Designer's serialized configs, and four 
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import reduce
-from operator import or_
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from prefect_datagen.columns.base import Config
+from prefect_datagen.columns.kinds import Kinds
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedSource
-from prefect_datagen.seeds.database import SqlSeedSource
-from prefect_datagen.seeds.dataset import DatasetSeedSource
-from prefect_datagen.seeds.directory import DirectorySeedSource, FileContentsSeedSource, FileRecordsSeedSource
-from prefect_datagen.seeds.duckdb_query import DuckDBSeedSource
-from prefect_datagen.seeds.frame import DataFrameSeedSource
-from prefect_datagen.seeds.local import HuggingFaceSeedSource, LocalFileSeedSource
 from prefect_datagen.seeds.plugins import plugin_types
 
-if TYPE_CHECKING:
-    SeedSourceT = SeedSource
-else:
-    _TYPES = (
-        LocalFileSeedSource,
-        HuggingFaceSeedSource,
-        DirectorySeedSource,
-        FileContentsSeedSource,
-        FileRecordsSeedSource,
-        DuckDBSeedSource,
-        SqlSeedSource,
-        DatasetSeedSource,
-        DataFrameSeedSource,
-        *plugin_types("seeds", SeedSource),
-    )
-    SeedSourceT = Annotated[reduce(or_, _TYPES), Field(discriminator="seed_type")]
+_SEEDS = "prefect_datagen.seeds."
+AnySeedSource = Annotated[
+    SeedSource,
+    Kinds(
+        "seed_type",
+        {
+            "local": _SEEDS + "local:LocalFileSeedSource",
+            "hf": _SEEDS + "local:HuggingFaceSeedSource",
+            "directory": _SEEDS + "directory:DirectorySeedSource",
+            "file_contents": _SEEDS + "directory:FileContentsSeedSource",
+            "file_records": _SEEDS + "directory:FileRecordsSeedSource",
+            "duckdb": _SEEDS + "duckdb_query:DuckDBSeedSource",
+            "sql": _SEEDS + "database:SqlSeedSource",
+            "dataset": _SEEDS + "dataset:DatasetSeedSource",
+            "df": _SEEDS + "frame:DataFrameSeedSource",
+        },
+        plugins=lambda: plugin_types("seeds", SeedSource),
+    ),
+]
+"""A seed source of any type."""
 
 
 class SamplingStrategy(StrEnum):
@@ -109,7 +106,7 @@ class SeedConfig(Config):
         ```
     """
 
-    source: SeedSourceT = Field(description="Where the rows come from.")
+    source: AnySeedSource = Field(description="Where the rows come from.")
     sampling_strategy: SamplingStrategy = Field(
         default=SamplingStrategy.ORDERED,
         description="`ordered`: row k takes seed row k mod n. `shuffle`: a permutation fixed by the run seed, another "

@@ -8,6 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +17,10 @@ from numpy.typing import NDArray
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedTable
 from prefect_datagen.seeds.config import SamplingStrategy, SeedConfig
-from prefect_datagen.seeds.dataset import DatasetSeedSource
 from prefect_datagen.seeds.permutation import Shuffle
-from prefect_datagen.seeds.spool import PART_ROWS, spool
-from prefect_datagen.seeds.stream import SeedStream
+
+if TYPE_CHECKING:
+    from prefect_datagen.seeds.stream import SeedStream
 
 _OPENED_KEPT = 4
 _WINDOWS_KEPT = 2
@@ -79,6 +80,10 @@ def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReade
 
 def _stream_of(config: SeedConfig) -> SeedStream | None:
     """A stream tells its rows in order, as they come; what takes them otherwise needs the finished dataset."""
+    if not _offered:
+        return None
+    from prefect_datagen.seeds.dataset import DatasetSeedSource
+
     ordered = config.sampling_strategy is SamplingStrategy.ORDERED and config.selection_strategy is None
     return _offered.get(config.source.path) if ordered and isinstance(config.source, DatasetSeedSource) else None
 
@@ -162,6 +167,8 @@ def _open(config: SeedConfig, base_dir: Path, identity: Hashable | None) -> _Ope
     chosen = range(size) if selection is None else selection.rows(size)
     if config.sampling_strategy is SamplingStrategy.SHUFFLE and not table.random_access:
         # Shuffled rows come from everywhere: taken from their row groups, each would be decoded again and again.
+        from prefect_datagen.seeds.spool import spool
+
         table, chosen = spool(_pieces(table, chosen), table.schema, fingerprint=fingerprint), range(len(chosen))
     opened = _Opened(identity, table, chosen.start, len(chosen), fingerprint)
     key = _key(config, base_dir)
@@ -173,6 +180,8 @@ def _open(config: SeedConfig, base_dir: Path, identity: Hashable | None) -> _Ope
 
 
 def _pieces(table: SeedTable, chosen: range) -> Iterator[pa.Table]:
+    from prefect_datagen.seeds.spool import PART_ROWS
+
     for start in range(chosen.start, chosen.stop, PART_ROWS):
         yield table.take(np.arange(start, min(start + PART_ROWS, chosen.stop), dtype=np.int64))
 

@@ -83,8 +83,8 @@ def test_a_check_of_a_config_imports_only_what_it_needs() -> None:
 def test_help_imports_neither_rich_nor_what_commands_do() -> None:
     loaded = _modules_after(
         "import sys; sys.argv[1:] = ['--help']\n"
-        "from prefect_datagen.cli.main import app\n"
-        "app(standalone_mode=False)\nprint()"
+        "from prefect_datagen.cli.main import application\n"
+        "application()(standalone_mode=False)\nprint()"
     )
     assert not loaded & {"rich", "prefect", "pydantic", "pyarrow", "numpy", "yaml", "asyncio"}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from prefect_datagen.cli.main import app
+from prefect_datagen.cli.main import application
 
 SVG = "{http://www.w3.org/2000/svg}"
 CONFIG = {
@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def test_as_text_each_column_says_what_it_reads_and_how_it_is_filled(config: Path) -> None:
-    result = CliRunner().invoke(app, ["describe", str(config)])
+    result = CliRunner().invoke(application(), ["describe", str(config)])
     assert result.exit_code == 0, result.output
     lines = {line.split(":")[0]: line for line in result.output.splitlines()}
     assert lines["topic"] == "topic: seed stage"
@@ -42,7 +42,7 @@ def test_as_text_each_column_says_what_it_reads_and_how_it_is_filled(config: Pat
 
 
 def test_as_a_picture_there_is_a_box_for_each_column_and_an_arrow_for_each_input(config: Path, tmp_path: Path) -> None:
-    result = CliRunner().invoke(app, ["describe", str(config), "-o", str(tmp_path / "graph.svg")])
+    result = CliRunner().invoke(application(), ["describe", str(config), "-o", str(tmp_path / "graph.svg")])
     assert result.exit_code == 0, result.output
     root = ET.parse(tmp_path / "graph.svg").getroot()
     assert root.tag == f"{SVG}svg"

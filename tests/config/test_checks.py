@@ -8,7 +8,8 @@ import pyarrow as pa
 import pytest
 from pydantic import TypeAdapter
 
-from prefect_datagen.config.checks import AnyCheck, Check, tally
+from prefect_datagen.config.checks import Check, tally
+from prefect_datagen.config.dataset import AnyCheck
 from prefect_datagen.engine.outcomes import CheckTally
 
 TABLE = pa.table(

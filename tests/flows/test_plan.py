@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner
 
 from prefect_datagen.blocks import ParquetRowGroupSink
-from prefect_datagen.cli.main import app
+from prefect_datagen.cli.main import application
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import DatagenError
 from prefect_datagen.flows.build import build_dataset
@@ -34,7 +34,7 @@ class Place:
         """Lines that the command prints."""
         self.file.write_text(yaml.safe_dump(self.config, sort_keys=False))
         words = ["plan", str(self.file), "-n", str(rows), "-o", str(self.dataset), "--row-group-size", "10", *options]
-        done = CliRunner().invoke(app, words)
+        done = CliRunner().invoke(application(), words)
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         assert done.exit_code == 0

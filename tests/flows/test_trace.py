@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prefect_datagen.blocks import ParquetRowGroupSink
-from prefect_datagen.cli.main import app
+from prefect_datagen.cli.main import application
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.build import build_dataset
@@ -46,7 +46,7 @@ def test_a_traced_build_has_its_cells_on_disk_and_the_command_shows_them(
     assert sum(each["input_tokens"] for each in asked) == stats.input_tokens
     assert sum(each["output_tokens"] for each in asked) == stats.output_tokens
 
-    done = CliRunner().invoke(app, ["trace", str(path)])
+    done = CliRunner().invoke(application(), ["trace", str(path)])
     assert done.exit_code == 0, done.output
     lines = done.output.splitlines()
     assert lines[0].startswith(f"{len(records)} cells in ")
@@ -62,6 +62,6 @@ def test_a_traced_build_has_its_cells_on_disk_and_the_command_shows_them(
 def test_a_dataset_without_traces_says_how_to_have_some(tmp_path: Path) -> None:
     path = tmp_path / "d"
     build_dataset(feedback(), num_records=2, sink=ParquetRowGroupSink(path=path), run=RunConfig(seed=7))
-    done = CliRunner().invoke(app, ["trace", str(path)])
+    done = CliRunner().invoke(application(), ["trace", str(path)])
     assert isinstance(done.exception, ConfigError)
     assert "build it with --trace" in done.exception.message
