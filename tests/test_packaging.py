@@ -80,6 +80,31 @@ def test_a_check_of_a_config_imports_only_what_it_needs() -> None:
     assert not loaded & {"pyarrow.compute", "pyarrow.parquet", "prefect_datagen.storage"}
 
 
+def test_a_check_of_a_config_imports_only_the_models_that_it_names() -> None:
+    example = ROOT / "examples" / "airports" / "dataset.yaml"
+    loaded = _modules_after(
+        f"from prefect_datagen.config.dataset import DatasetConfig; DatasetConfig.load({str(example)!r})"
+    )
+    rooms = ("columns", "columns.samplers", "processors", "seeds")
+    named = {room: {path.stem for path in (ROOT / room.replace(".", "/")).glob("*.py")} for room in rooms}
+    found = {room: {name for name in named[room] if f"prefect_datagen.{room}.{name}" in loaded} for room in rooms}
+    assert not found["columns"] & {"code", "custom", "embedding", "image", "judge", "sql", "validation", "validators"}
+    assert not found["columns.samplers"] & {"distributions", "people"}
+    assert not found["seeds"] & {"database", "dataset", "directory", "duckdb_query", "frame", "parquet", "stream"}
+    assert found["processors"] <= {"__init__", "base", "config"}
+    assert "prefect_datagen.config.checks" not in loaded
+
+
+def test_a_command_imports_no_other_command() -> None:
+    loaded = _modules_after(
+        "import sys; sys.argv[1:] = ['validate', '--help']\n"
+        "from prefect_datagen.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    print()"
+    )
+    commands = {name for name in loaded if name.startswith("prefect_datagen.cli.")}
+    assert commands == {f"prefect_datagen.cli.{name}" for name in ("main", "options", "validate")}
+
+
 def test_help_imports_neither_rich_nor_what_commands_do() -> None:
     loaded = _modules_after(
         "import sys; sys.argv[1:] = ['--help']\n"
