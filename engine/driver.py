@@ -309,10 +309,12 @@ class Driver:
     # --- slots -----------------------------------------------------------------------------------------------------
 
     def _wake(self) -> None:
-        """See that the pump runs at the end of this tick."""
+        """See that the pump runs at the end of this tick: one round of the loop later than it could, so that answers
+        that are read meanwhile share its transaction."""
         if not self._pump_due:
             self._pump_due = True
-            asyncio.get_running_loop().call_soon(self._pump)
+            loop = asyncio.get_running_loop()
+            loop.call_soon(loop.call_soon, self._pump)
 
     def _pump(self) -> None:
         self._pump_due = False

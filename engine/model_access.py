@@ -106,12 +106,19 @@ class NoJournal:
         """Nothing to commit."""
 
 
+_PREFIX, _DIGEST = 4, 12
+"""Bytes of a journal key: the row's number, and a hash."""
+
+
 def journal_key(endpoint: str, column: str, row: RowKey, body: Mapping[str, Any]) -> bytes:
-    """What identifies the first answer to a request: the cell, and everything that is sent. 16 bytes."""
-    digest = hashlib.blake2b(digest_size=16)
+    """What identifies the first answer to a request: the cell, and everything that is sent. 16 bytes.
+
+    It begins with the row's number, so that keys of rows that are made together stand together in the journal's index.
+    """
+    digest = hashlib.blake2b(digest_size=_DIGEST)
     digest.update(f"{endpoint}\x1f{column}\x1f{row.index}\x1f{row.copy}\x1f".encode())
     digest.update(orjson.dumps(body, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str))
-    return digest.digest()
+    return (row.index & 0xFFFFFFFF).to_bytes(_PREFIX, "big") + digest.digest()
 
 
 class _Asked:
@@ -130,7 +137,8 @@ class _Asked:
         key, times = first, 0
         while key in self._taken:
             times += 1
-            key = hashlib.blake2b(first + times.to_bytes(4, "big"), digest_size=16).digest()
+            again = hashlib.blake2b(first + times.to_bytes(4, "big"), digest_size=_DIGEST)
+            key = first[:_PREFIX] + again.digest()
         self._taken.add(key)
         return key
 

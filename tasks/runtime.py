@@ -6,6 +6,7 @@ other process that is given row groups has a runtime of its own; see `tasks/work
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import socket
@@ -96,6 +97,9 @@ class Runtime:
         self._inform = inform
         self._batches: list[OpenAIBatchClient] = []
         self.driver = loop_thread.run(self._make_driver(notify))
+        # What is there now (modules, Prefect, the config) stays. A full collection would walk all of it while calls wait:
+        # 0.1 s each time. Rows that come are collected as ever, and what is frozen in vain is found after the run.
+        gc.freeze()
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
         run = self.ticket.run
@@ -245,6 +249,7 @@ class Runtime:
         if isinstance(self.journal, Journal):
             with suppress(SinkError):  # what it cannot take now it could not take in `finish`, which told
                 self.journal.close()
+        gc.unfreeze()
 
     async def _end_engine(self) -> None:
         await self.driver.aclose()

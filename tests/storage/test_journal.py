@@ -68,7 +68,7 @@ def test_what_it_did_is_counted(tmp_path: Path) -> None:
         journal.put(key(step=3), b"a")
         journal.get(key(step=0))
         journal.get(key(step=9))
-        assert journal.statistics() == JournalStatistics(stored=3, pending=1, hits=1, misses=1, commits=1)
+        assert journal.statistics() == JournalStatistics(stored=3, pending=1, hits=1, misses=1, searches=1, commits=1)
         assert "stored=3" in repr(journal)
 
 
@@ -92,6 +92,50 @@ def test_two_processes_may_write_one_journal(tmp_path: Path) -> None:
             other.commit()
         assert one.get(b"other 19") == b"2"
         assert other.get(b"one 19") == b"1"
+
+
+def test_what_is_surely_not_there_is_not_searched_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path) as journal:
+        for step in range(100):
+            assert journal.get(key(step)) is None
+            journal.put(key(step), b"a")
+            journal.commit()
+        assert journal.statistics().searches == 0
+        assert [journal.get(key(step)) for step in range(100)] == [b"a"] * 100
+    with Journal.open(path) as again:
+        assert [again.get(key(step)) for step in range(100)] == [b"a"] * 100
+        assert again.get(key(step=100)) is None
+        assert again.statistics().searches == 101
+
+
+def test_what_another_process_stored_is_found_in_the_next_tick(tmp_path: Path) -> None:
+    """A row group goes to another worker when the one that had it died."""
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path) as mine, Journal.open(path) as other:
+        assert mine.get(key(step=0)) is None
+        mine.put(key(step=0), b"mine")
+        mine.commit()
+        for step in range(1, 4):
+            other.put(key(step), b"theirs")
+            other.commit()
+            mine.commit()  # the end of a tick, with nothing to store
+            assert mine.get(key(step)) == b"theirs"
+        assert mine.get(key(step=0)) == b"mine"
+
+
+def test_copying_the_log_is_not_taken_for_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path) as journal:
+        for step in range(9):
+            journal.put(key(step), os.urandom(1 << 20))
+            journal.commit()
+        deadline = time.monotonic() + 30
+        while path.stat().st_size < 8 << 20:
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        assert journal.get(key(step=100)) is None
+        assert journal.statistics().searches == 0
 
 
 def test_the_log_is_copied_into_the_file_while_the_journal_is_open(tmp_path: Path) -> None:
@@ -139,7 +183,7 @@ def test_a_damaged_journal_is_reported_and_not_read_as_empty(tmp_path: Path) -> 
     damaged = bytearray(path.read_bytes())
     damaged[4096:] = os.urandom(len(damaged) - 4096)
     path.write_bytes(damaged)
-    with Journal.open(path) as journal, pytest.raises(SinkError, match="malformed; move it away"):
+    with pytest.raises(SinkError, match="malformed; move it away"), Journal.open(path) as journal:
         journal.get(keys[0])
 
 
