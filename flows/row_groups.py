@@ -237,7 +237,9 @@ class Controller:
     def _outcome(self, plan: RowGroupPlan, state: State[Any]) -> RowGroupOutcome:
         if state.is_cancelled():
             return RowGroupOutcome(index=plan.index, outcome=Outcome.ABORTED, message=state.message)
-        result = state.result(raise_on_failure=False)
+        # A result that is there needs no way through Prefect's event loop.
+        kept = getattr(state.data, "result", state.data)
+        result = kept if isinstance(kept, RowGroupManifest) else state.result(raise_on_failure=False)
         if isinstance(result, RowGroupManifest):
             return RowGroupOutcome(
                 index=plan.index, outcome=result.outcome, reused=state.name == "Cached", manifest=result

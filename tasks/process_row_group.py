@@ -24,6 +24,7 @@ from prefect_datagen.tasks.commit import commit
 from prefect_datagen.tasks.generate import generate
 from prefect_datagen.tasks.post_batch import post_batch
 from prefect_datagen.tasks.pre_batch import pre_batch
+from prefect_datagen.tasks.quiet import keep_quiet_about
 from prefect_datagen.tasks.seed import seed
 from prefect_datagen.tasks.ticket import RunTicket
 from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
@@ -66,6 +67,9 @@ def process_row_group(
     if manifest.outcome is Outcome.DROPPED:
         return Completed(name="Dropped", message="no row survived", data=manifest)
     return manifest
+
+
+keep_quiet_about(*(each.name for each in (process_row_group, seed, pre_batch, generate, post_batch, check, commit)))
 
 
 def _run_stages(work: RowGroupWork) -> None:

@@ -222,6 +222,9 @@ class Runtime:
     @contextmanager
     def admitted(self, label: str) -> Iterator[bool]:
         """Around a row group: holds what shared limits ask for. Yields False where the run is ending instead."""
+        if not self._limits.ask_for_leave:
+            yield True
+            return
         admission = self._limits.row_group(
             stopping=self.stopping.is_set,
             failed=self.driver.stop,

@@ -73,7 +73,8 @@ class RowGroupWork:
                 state = stage(self, self.label, return_state=True)
                 if state.is_cancelled():
                     raise RowGroupAbortedError(stage.name)
-                state.result()
+                if not state.is_completed():  # stages return nothing, and a result is asked of Prefect's event loop
+                    state.result()
         except RowGroupAbortedError:
             raise
         except DatagenError as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from uuid import UUID
 
@@ -34,10 +37,22 @@ OF_TASK_RUNS = f"{EVENT}prefect.task-run."
 
 @pytest.mark.parametrize(("stages", "task_runs"), [("inline", 1), ("tasks", 4)])
 def test_a_row_group_is_so_many_task_runs_and_asks_the_server_nothing(
-    stages: str, task_runs: int, tmp_path: Path
+    stages: str, task_runs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    flushed, fsync = Counter[str](), os.fsync
+    size = ""
+
+    def count(descriptor: int) -> None:
+        flushed[size] += 1
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", count)
+    size = "few"
     _, few = build(tmp_path / "few", row_groups=2, stages=stages)
+    size = "many"
     _, many = build(tmp_path / "many", row_groups=12, stages=stages)
+    # Part, manifest and Prefect's record of it: the file and its folder each.
+    assert flushed["many"] - flushed["few"] == 10 * 6
     more = many - few  # what runs cost whatever their size is gone
     assert sum(more[name] for name in more if name.startswith(OF_TASK_RUNS)) == 10 * task_runs * EVENTS_OF_A_TASK_RUN
     # Updates of the progress artifact and batches of logs come with time, not with row groups; so do heartbeats.
@@ -99,3 +114,20 @@ def test_what_a_task_of_a_row_group_is_given_and_returns_holds_no_table(tmp_path
     assert set(names) == {"ticket", "index", "start", "rows", "label", "return"}
     held = [getattr(ticket, name) for name in RunTicket.__slots__]
     assert not any(isinstance(each, (pd.DataFrame, pa.Table)) for each in held)
+
+
+def test_the_end_of_a_task_run_is_logged_where_it_is_news(tmp_path: Path) -> None:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    log = logging.getLogger("prefect.task_runs")
+    log.addHandler(handler)
+    try:
+        sink, run = ParquetRowGroupSink(path=str(tmp_path)), RunConfig(row_group_size=5, stages="tasks", seed=1)  # type: ignore[arg-type]
+        build_dataset(samplers(), num_records=10, sink=sink, run=run)
+        assert lines == []
+        build_dataset(samplers(), num_records=10, sink=sink, run=run)
+        assert len(lines) == 2
+        assert all(line.startswith("Finished in state Cached") for line in lines)
+    finally:
+        log.removeHandler(handler)
