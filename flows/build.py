@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.states import Cancelled
 
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
@@ -19,6 +19,7 @@ from prefect_datagen.flows.hooks import settle
 from prefect_datagen.flows.lifecycle import Finished, RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import Endpoints, NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import lateness, place
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.flows.results import BuildResult
 
 

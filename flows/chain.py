@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import State, flow
+from prefect import State
 from prefect.futures import PrefectFuture
 from prefect.states import Cancelled
 from pydantic import BaseModel, ConfigDict, Field
@@ -26,6 +26,7 @@ from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.parameters import Endpoints, read, read_count, read_endpoints, read_sink
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.flows.stage import Chain, StageOutcome, StageResult, run_stage
 from prefect_datagen.flows.subflow import as_datagen_error

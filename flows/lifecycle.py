@@ -105,6 +105,8 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
         _set_out(store, prepared, request.run)
         # Planned anew under the lock: another process may have committed since the look without one.
         plan = make_plan(request.num_records, row_group_size=request.run.row_group_size, committed=store.committed())
+        if plan.todo or staged or blueprint.seed_stream is not None:
+            _mark_as_building(store)
         ticket = RunTicket(
             run_id=run_id,
             config=limits.config,
@@ -279,10 +281,8 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
             run_log().warning("differs from the dataset in %s: %s", store.location, difference)
         run_log().warning("the dataset in %s is set aside; nothing is deleted", store.location)
         store.supersede(with_journal=course is Course.RENEW)
-    before = store.metadata()
-    if before is not None:  # of a dataset that is extended or repaired: it is not what it says until this run is over
-        store.write_metadata(before.model_copy(update={"status": Verdict.BUILDING}))
     if course is Course.REPAIR:
+        _mark_as_building(store)
         for index in repairable_row_groups(store, store.committed()):
             store.discard(index)
     store.write_config(blueprint.config.to_yaml())
@@ -297,6 +297,13 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
                 created_at=datetime.now(UTC),
             )
         )
+
+
+def _mark_as_building(store: RowGroupStore) -> None:
+    """A dataset that is extended or repaired is not what its metadata says until the run is over."""
+    before = store.metadata()
+    if before is not None and before.status is not Verdict.BUILDING:
+        store.write_metadata(before.model_copy(update={"status": Verdict.BUILDING}))
 
 
 def _is_ours(interruption: BaseException) -> bool:

@@ -65,7 +65,8 @@ def read_sink(value: Any, *, name: str = "sink") -> ParquetRowGroupSink:
     Raises:
         ConfigError: it is none of these, or there is no such block.
     """
-    plugin_types("sinks", ParquetRowGroupSink)
+    if not isinstance(value, ParquetRowGroupSink):
+        plugin_types("sinks", ParquetRowGroupSink)
     return _read(resolved(value, name=name), _sink, name=name)
 
 

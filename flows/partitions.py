@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import State, flow, task
+from prefect import State, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
@@ -27,6 +27,7 @@ from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.parameters import Endpoints, NumRecords, read, read_count, read_endpoints, read_sink
 from prefect_datagen.flows.placement import below, latest_version, subfolders
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.subflow import Subflows, as_datagen_error, metadata_of
 from prefect_datagen.tasks.ticket import Endpoint

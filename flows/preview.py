@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-from prefect import State, flow
+from prefect import State
 from pydantic import Field
 
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
@@ -14,6 +14,7 @@ from prefect_datagen.config.run import RunConfig, TaskRunnerKind
 from prefect_datagen.flows.ending import keep_result
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import Endpoints, read, read_count, read_endpoints
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.flows.results import PreviewResult
 from prefect_datagen.storage.store import RowGroupStore
 

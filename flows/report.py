@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import pyarrow as pa
-from prefect import State, allow_failure, flow, task, unmapped
+from prefect import State, allow_failure, task, unmapped
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import PrefectException
@@ -29,6 +29,7 @@ from prefect_datagen.blocks.query_source import load_query_source
 from prefect_datagen.flows.ending import completed, keep_result
 from prefect_datagen.flows.events import materialized
 from prefect_datagen.flows.log import run_log
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.reports.auto import auto_report
 from prefect_datagen.reports.diff import DatasetDiff, diff_datasets
 from prefect_datagen.reports.diff_text import diff_markdown
@@ -74,7 +75,7 @@ class _Session:
 
 @flow(
     name="render-report",
-    task_runner=ThreadPoolTaskRunner(),  # type: ignore[arg-type]
+    task_runner=ThreadPoolTaskRunner(),
     retries=0,
     on_completion=[keep_result],
 )

@@ -31,6 +31,7 @@ from prefect_datagen.engine.errors import (
     RunInterruptedError,
     SinkError,
 )
+from prefect_datagen.engine.garbage import no_collection
 from prefect_datagen.engine.loop_thread import event_loop
 from prefect_datagen.engine.outcomes import CheckResult, CheckTally, Outcome, RowGroupManifest, RowGroupOutcome
 from prefect_datagen.flows.backlog import Backlog
@@ -119,8 +120,9 @@ class Controller:
 
     def _reuse(self) -> None:
         """Count committed row groups; show a few as Cached task runs (many would cost a run each, to do nothing)."""
-        for index, manifest in sorted(self.plan.reused.items()):
-            self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+        with no_collection():
+            for index, manifest in sorted(self.plan.reused.items()):
+                self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
         if self.workers.are_elsewhere:
             return
         shown = [RowGroupPlan(index, each.start_row, each.planned) for index, each in sorted(self.plan.reused.items())]

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
-from prefect import State, flow, task
+from prefect import State, task
 from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed
 
@@ -40,6 +40,7 @@ from prefect_datagen.flows.hand_off import HandOff, derive
 from prefect_datagen.flows.lifecycle import RunRequest, execute, final_state
 from prefect_datagen.flows.parameters import read_endpoint
 from prefect_datagen.flows.placement import FINISHED, below
+from prefect_datagen.flows.quick_flow import flow
 from prefect_datagen.flows.results import summary
 from prefect_datagen.flows.subflow import Subflows, metadata_of
 from prefect_datagen.flows.verdict import shortfall

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +14,7 @@ from prefect_datagen.config.estimate import Estimate
 from prefect_datagen.config.plan import Plan
 from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import DatagenError, RunInterruptedError, ShortfallError
+from prefect_datagen.engine.garbage import no_collection
 from prefect_datagen.engine.outcomes import (
     CheckResult,
     DatasetMetadata,
@@ -27,6 +28,7 @@ from prefect_datagen.tasks.ticket import RunTicket
 _LIBRARIES = ("prefect-datagen", "prefect", "pyarrow", "numpy", "pydantic", "httptools", "duckdb")
 
 
+@no_collection()
 def make_metadata(
     *,
     ticket: RunTicket,
@@ -43,10 +45,12 @@ def make_metadata(
     """The record of a run that has ended, however it did."""
     manifests = [outcome.manifest for outcome in outcomes.values() if outcome.manifest is not None]
     reasons: Counter[str] = Counter()
-    seconds: Counter[str] = Counter()
-    for manifest in manifests:
-        reasons.update(manifest.rejected_by_reason)
-        seconds.update(manifest.stage_seconds)
+    seconds: defaultdict[str, float] = defaultdict(float)
+    for manifest in manifests:  # `Counter.update` takes ten times as long for two or three numbers
+        for reason, rows in manifest.rejected_by_reason.items():
+            reasons[reason] += rows
+        for stage, spent_there in manifest.stage_seconds.items():
+            seconds[stage] += spent_there
     ended_at = datetime.now(UTC)
     written = sum(manifest.written for manifest in manifests)
     rejected = sum(manifest.rejected for manifest in manifests)

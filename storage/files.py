@@ -70,7 +70,7 @@ class Files(Protocol):
         ...
 
     def sizes(self, folder: str) -> dict[str, int]:
-        """Bytes of every file in a folder by name, sorted; subfolders are left out. Empty where it is missing."""
+        """Bytes of every file in a folder by name; subfolders are left out. Empty where it is missing."""
         ...
 
     def exists(self, path: str) -> bool:

@@ -107,7 +107,7 @@ class LocalFiles:
     def sizes(self, folder: str) -> dict[str, int]:
         try:
             with os.scandir(self._root / folder) as entries:
-                return dict(sorted((entry.name, entry.stat().st_size) for entry in entries if entry.is_file()))
+                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         except FileNotFoundError:
             return {}
 

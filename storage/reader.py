@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakValueDictionary
@@ -13,6 +11,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from prefect_datagen.engine.errors import SinkError
+from prefect_datagen.engine.garbage import no_collection
 from prefect_datagen.engine.outcomes import DatasetMetadata, Record, RowGroupManifest
 from prefect_datagen.storage import layout
 from prefect_datagen.storage.arrow import scan_table
@@ -29,19 +28,6 @@ _R = TypeVar("_R", bound=Record)
 _parsed: WeakValueDictionary[tuple[type[Record], bytes], Record] = WeakValueDictionary()
 """Records that somebody holds, by their text. A run reads every manifest three times: to plan, again under the lock, and
 for its summary; parsing them is most of the time that a resume of a complete dataset takes. They are frozen."""
-
-
-@contextmanager
-def _no_garbage() -> Iterator[None]:
-    """While many records are made that all stay: the collector would look through them, and all of Prefect's modules,
-    again and again for a fifth of a resume's time."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 class DatasetReader:
@@ -94,13 +80,9 @@ class DatasetReader:
         with sink_errors("read", f"{self.location}/{layout.MANIFESTS}"):
             indices = self._committed_indices()
             texts = self._files.read_all([layout.manifest_path(index) for index in indices])
-            sizes = {
-                f"{folder}/{name}": size
-                for folder in (layout.DATA, layout.ROW_GROUPS)
-                for name, size in self._files.sizes(folder).items()
-            }
+            sizes = {folder: self._files.sizes(folder) for folder in (layout.DATA, layout.ROW_GROUPS)}
         manifests: dict[int, RowGroupManifest] = {}
-        with _no_garbage():
+        with no_collection():
             for index, text in zip(indices, texts, strict=True):
                 manifest = self._parse(RowGroupManifest, text, layout.manifest_path(index))
                 self._check_part(manifest, sizes)
@@ -223,9 +205,13 @@ class DatasetReader:
         _parsed[kind, text] = record
         return record
 
-    def _check_part(self, manifest: RowGroupManifest, sizes: Mapping[str, int]) -> None:
-        found = None if manifest.part is None else sizes.get(manifest.part)
-        if manifest.part is None or found == manifest.part_bytes:
+    def _check_part(self, manifest: RowGroupManifest, sizes: Mapping[str, Mapping[str, int]]) -> None:
+        """`sizes` are those of files, by folder and name."""
+        if manifest.part is None:
+            return
+        folder, _, name = manifest.part.rpartition("/")
+        found = sizes[folder].get(name) if folder in sizes else None
+        if found == manifest.part_bytes:
             return
         state = "is missing" if found is None else f"has {found:,} bytes instead of {manifest.part_bytes:,}"
         raise SinkError(

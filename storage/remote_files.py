@@ -92,7 +92,7 @@ class RemoteFiles:
             except FileNotFoundError:
                 return {}
             files = [(posixpath.basename(entry["name"]), entry["size"]) for entry in entries if entry["type"] == "file"]
-            return {name: int(size) for name, size in sorted(files) if name}
+            return {name: int(size) for name, size in files if name}
 
     def exists(self, path: str) -> bool:
         with self._asking(path):

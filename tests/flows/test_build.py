@@ -22,10 +22,11 @@ from prefect_datagen.engine.errors import (
     ResumeRefusedError,
     ShortfallError,
 )
-from prefect_datagen.engine.outcomes import Outcome, RowGroupOutcome, Verdict
+from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, Record, RowGroupOutcome, Verdict
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.results import BuildResult
+from prefect_datagen.storage.directory import DatasetDirectory
 from tests.flows.configs import AIRPORTS, feedback, samplers
 from tests.mock_server import MockServer
 from tests.prefect_api import task_run_states
@@ -127,6 +128,33 @@ def test_a_second_build_reuses_everything_and_asks_nothing(tmp_path: Path, mock_
     assert mock_server.stats().calls == 0
     assert all(outcome.reused for outcome in result.metadata.row_groups)
     assert {part: part.read_bytes() for part in (tmp_path / "d" / "data").iterdir()} == parts
+
+
+def test_a_run_reads_each_manifest_once_and_marks_only_what_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Verdict] = []
+    parsed: Counter[str] = Counter()
+    write, parse = DatasetDirectory.write_metadata, Record.model_validate_json.__func__  # type: ignore[attr-defined]
+
+    def writes(store: DatasetDirectory, metadata: DatasetMetadata) -> None:
+        said.append(metadata.status)
+        write(store, metadata)
+
+    def parses(kind: type[Record], text: bytes) -> Record:
+        parsed[kind.__name__] += 1
+        record: Record = parse(kind, text)
+        return record
+
+    build(samplers(), tmp_path / "d", 12, row_group_size=4)
+    monkeypatch.setattr(DatasetDirectory, "write_metadata", writes)
+    monkeypatch.setattr(Record, "model_validate_json", classmethod(parses))
+    build(samplers(), tmp_path / "d", 12, row_group_size=4)
+    assert said == [Verdict.COMPLETE]
+    assert parsed["RowGroupManifest"] == 3
+    said.clear()
+    build(samplers(), tmp_path / "d", 16, row_group_size=4)
+    assert said == [Verdict.BUILDING, Verdict.COMPLETE]
 
 
 def test_a_larger_number_extends_and_keeps_committed_parts(tmp_path: Path, mock_server: MockServer) -> None:
