@@ -298,6 +298,7 @@ class Journal:
             self.commit()
         finally:
             self._checkpoints.stop()
+            self._sketch = None
             with _journal_errors(self._path):
                 self._connection.close()  # the last connection copies the log into the file and deletes it
 

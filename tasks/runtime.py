@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import itertools
 import os
 import socket
 import sys
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 _limiters = LimiterRegistry()
 """Limits of this process, shared by all runs in it."""
+
+_opened = itertools.count()
+"""Runtimes that this process had."""
 
 _NO_CEILING = sys.maxsize
 """Cells of async functions at once where they may wait for a batch: it is to hold those of all rows in flight."""
@@ -98,7 +102,9 @@ class Runtime:
         self._batches: list[OpenAIBatchClient] = []
         self.driver = loop_thread.run(self._make_driver(notify))
         # What is there now (modules, Prefect, the config) stays. A full collection would walk all of it while calls wait:
-        # 0.1 s each time. Rows that come are collected as ever, and what is frozen in vain is found after the run.
+        # 0.1 s each time. Rows that come are collected as ever. What a run before left behind would never be found.
+        if next(_opened):
+            gc.collect()
         gc.freeze()
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
