@@ -6,9 +6,7 @@ other process that is given row groups has a runtime of its own; see `tasks/work
 
 from __future__ import annotations
 
-import gc
 import hashlib
-import itertools
 import os
 import socket
 import sys
@@ -26,6 +24,7 @@ from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.engine import loop_thread
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import DatagenError, SinkError
+from prefect_datagen.engine.garbage import keep_no_longer, keep_what_is_there
 from prefect_datagen.engine.model_access import (
     AnswerJournal,
     EndpointSpec,
@@ -52,9 +51,6 @@ if TYPE_CHECKING:
 
 _limiters = LimiterRegistry()
 """Limits of this process, shared by all runs in it."""
-
-_opened = itertools.count()
-"""Runtimes that this process had."""
 
 _NO_CEILING = sys.maxsize
 """Cells of async functions at once where they may wait for a batch: it is to hold those of all rows in flight."""
@@ -101,11 +97,7 @@ class Runtime:
         self._inform = inform
         self._batches: list[OpenAIBatchClient] = []
         self.driver = loop_thread.run(self._make_driver(notify))
-        # What is there now (modules, Prefect, the config) stays. A full collection would walk all of it while calls wait:
-        # 0.1 s each time. Rows that come are collected as ever. What a run before left behind would never be found.
-        if next(_opened):
-            gc.collect()
-        gc.freeze()
+        keep_what_is_there()
 
     async def _make_driver(self, notify: Callable[[str], None]) -> Driver:
         run = self.ticket.run
@@ -258,7 +250,7 @@ class Runtime:
         if isinstance(self.journal, Journal):
             with suppress(SinkError):  # what it cannot take now it could not take in `finish`, which told
                 self.journal.close()
-        gc.unfreeze()
+        keep_no_longer()
 
     async def _end_engine(self) -> None:
         await self.driver.aclose()
