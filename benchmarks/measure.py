@@ -11,8 +11,10 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,6 +57,10 @@ class Line:
     holds: bool | None = None
 
 
+def _nothing() -> AbstractContextManager[dict[str, str]]:
+    return nullcontext({})
+
+
 @dataclass
 class Bench:
     """How the rows measure: so many runs each, against this Prefect server, with the peers or without."""
@@ -71,19 +77,31 @@ class Bench:
         """Medians of one command's runs."""
         return self.compare({"": command})[""]
 
-    def compare(self, commands: Mapping[str, list[str]]) -> dict[str, Measured]:
+    def compare(
+        self,
+        commands: Mapping[str, list[str]],
+        *,
+        around: Callable[[], AbstractContextManager[dict[str, str]]] = _nothing,
+    ) -> dict[str, Measured]:
         """Medians of several commands that take turns, after one round that does not count.
+
+        `around` is entered for each run, and gives variables of its environment.
 
         Where a command takes more than `LONG` seconds in that round, the round counts, since what it warms up is a small
         part, and all are run `RUNS_OF_LONG` times at most.
         """
-        first = {name: run_once(command, self.environment) for name, command in commands.items()}
+
+        def run(command: list[str]) -> _Sample:
+            with around() as variables:
+                return run_once(command, {**self.environment, **variables})
+
+        first = {name: run(command) for name, command in commands.items()}
         is_long = max(wall for wall, *_ in first.values()) > LONG
         samples = {name: [sample] if is_long else [] for name, sample in first.items()}
-        runs = min(self.runs, RUNS_OF_LONG) - 1 if is_long else self.runs
-        for _ in range(runs):
+        turns = min(self.runs, RUNS_OF_LONG) - 1 if is_long else self.runs
+        for _ in range(turns):
             for name, command in commands.items():
-                samples[name].append(run_once(command, self.environment))
+                samples[name].append(run(command))
         return {name: _medians(each) for name, each in samples.items()}
 
     def present(self, peers: tuple[Peer, ...]) -> tuple[list[Peer], list[Line]]:
@@ -114,22 +132,26 @@ def run_once(command: list[str], environment: dict[str, str]) -> _Sample:
     Raises:
         RuntimeError: it failed.
     """
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-        env={**os.environ, **QUIET, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # compiled in the first round
-        text=True,
-    )
-    assert process.stdout is not None
-    printed = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.perf_counter() - started
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}: {printed[-500:]}")
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **QUIET, **environment, "PYTHONDONTWRITEBYTECODE": ""},  # compiled in the first round
+            text=True,
+        )
+        assert process.stdout is not None
+        printed = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - started
+        if process.returncode:
+            told.seek(0)
+            raise RuntimeError(
+                f"{' '.join(command)} ended with {process.returncode}: {(printed + told.read())[-2000:]}"
+            )
     lines = [line for line in printed.splitlines() if line.startswith("{")]
     said = json.loads(lines[-1]) if lines else {}
     return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, said

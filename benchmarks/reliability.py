@@ -14,7 +14,7 @@ import statistics
 from typing import Any
 
 from benchmarks.jobs import build, three_cells
-from benchmarks.run import prefect_server
+from benchmarks.prefect_server import prefect_server
 from prefect_datagen.cli.console import quiet_prefect
 from tests.mock_server import MockServer
 
