@@ -69,7 +69,7 @@ def process_row_group(
     return manifest
 
 
-keep_quiet_about(*(each.name for each in (process_row_group, seed, pre_batch, generate, post_batch, check, commit)))
+keep_quiet_about(process_row_group, seed, pre_batch, generate, post_batch, check, commit)
 
 
 def _run_stages(work: RowGroupWork) -> None:

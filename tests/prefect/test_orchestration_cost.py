@@ -14,6 +14,7 @@ from uuid import UUID
 import pandas as pd
 import pyarrow as pa
 import pytest
+from prefect import flow, task
 from prefect.client.orchestration import get_client
 
 from benchmarks.orchestration import EVENT, build
@@ -117,6 +118,14 @@ def test_what_a_task_of_a_row_group_is_given_and_returns_holds_no_table(tmp_path
 
 
 def test_the_end_of_a_task_run_is_logged_where_it_is_news(tmp_path: Path) -> None:
+    @task
+    def seed() -> None:
+        """A task of the user's own, of the name of one of ours."""
+
+    @flow
+    def others() -> None:
+        seed()
+
     lines: list[str] = []
     handler = logging.Handler()
     handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
@@ -129,5 +138,7 @@ def test_the_end_of_a_task_run_is_logged_where_it_is_news(tmp_path: Path) -> Non
         build_dataset(samplers(), num_records=10, sink=sink, run=run)
         assert len(lines) == 2
         assert all(line.startswith("Finished in state Cached") for line in lines)
+        others()
+        assert lines[2:] == ["Finished in state Completed()"]
     finally:
         log.removeHandler(handler)
