@@ -44,7 +44,9 @@ def test_a_row_group_is_so_many_task_runs_and_asks_the_server_nothing(
     size = ""
 
     def count(descriptor: int) -> None:
-        flushed[size] += 1
+        # What two row groups do at once, such as making the first folder, and what comes with time is not counted.
+        path = Path(os.readlink(f"/proc/self/fd/{descriptor}")).relative_to(tmp_path)
+        flushed[size] += path.parts[1:2] in {("data",), ("manifests",), (".results",)}
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", count)
@@ -53,7 +55,8 @@ def test_a_row_group_is_so_many_task_runs_and_asks_the_server_nothing(
     size = "many"
     _, many = build(tmp_path / "many", row_groups=12, stages=stages)
     # Part, manifest and Prefect's record of it: the file and its folder each.
-    assert flushed["many"] - flushed["few"] == 10 * 6
+    assert flushed["few"] == 2 * 6
+    assert flushed["many"] == 12 * 6
     more = many - few  # what runs cost whatever their size is gone
     assert sum(more[name] for name in more if name.startswith(OF_TASK_RUNS)) == 10 * task_runs * EVENTS_OF_A_TASK_RUN
     # Updates of the progress artifact and batches of logs come with time, not with row groups; so do heartbeats.
