@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
+import httpx
 import pyarrow as pa
 from anyio import to_thread
 from prefect.filesystems import WritableFileSystem
@@ -118,15 +119,25 @@ class ParquetRowGroupSink(WritableFileSystem):
         """This sink as the server knows it: what Prefect asks of the `result_storage` of a task.
 
         A sink that was loaded or saved before stays as it is. Any other is saved under a name made of its path, with
-        its `storage_options` as the secret they are. One request to the server where it was there already, else six:
-        call it once a run.
+        its `storage_options` as the secret they are. One request to the server where it was there already, else four
+        to six: call it once a run.
+
+        Raises:
+            SinkError: the server does not take it, however often it is asked.
         """
         if self._block_document_id is not None:
             return self
-        known = self._known(self._name())
-        if known is not None and known.model_dump() == self.model_dump():
-            return known
-        self.save(self._name(), overwrite=True, _sync=True)  # type: ignore[call-arg]
+        try:
+            known = self._known(self._name())
+            if known is not None and known.model_dump() == self.model_dump():
+                return known
+            self.save(self._name(), overwrite=True, _sync=True)  # type: ignore[call-arg]
+        except httpx.HTTPError as error:
+            raise SinkError(
+                f"Prefect's server does not keep the block of the sink {self.location}: {error}; nothing was done. Is the "
+                "server overloaded, or being restarted? Run again when it answers.",
+                path=self.location,
+            ) from error
         return self
 
     def read_path(self, path: str, *, _sync: bool | None = None) -> bytes:  # type: ignore[override]

@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
+from contextvars import copy_context
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,7 @@ from prefect.states import Cancelled
 from prefect_datagen.blocks.memory_sink import InMemoryRowGroupSink
 from prefect_datagen.blocks.model_endpoint import ModelEndpoint
 from prefect_datagen.blocks.offline_model import OfflineModel
+from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
 from prefect_datagen.columns.user_code import load_function
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.dataset import ConfigSource, DatasetConfig
@@ -46,7 +49,7 @@ from prefect_datagen.processors import Stage
 from prefect_datagen.storage.store import RowGroupStore, RunRecord
 from prefect_datagen.tasks.endpoints import check_endpoints
 from prefect_datagen.tasks.finalize import FinalizeWork, finalize
-from prefect_datagen.tasks.process_row_group import process_row_group, with_results_in
+from prefect_datagen.tasks.process_row_group import Process, process_row_group, with_results_in
 from prefect_datagen.tasks.run_limits import LimitsOfRun, ensure_limits
 from prefect_datagen.tasks.runtime import Runtime, opened
 from prefect_datagen.tasks.ticket import RunTicket, Sink
@@ -97,33 +100,41 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
     run_id = uuid.uuid4().hex
-    with (
-        Workers(request.run) as workers,
-        closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,
-        LimitsOfRun(config, run_id, several=workers.are_elsewhere) as limits,
-    ):
-        _set_out(store, prepared, request.run)
-        # Planned anew under the lock: another process may have committed since the look without one.
-        plan = make_plan(request.num_records, row_group_size=request.run.row_group_size, committed=store.committed())
-        if plan.todo or staged or blueprint.seed_stream is not None:
-            _mark_as_building(store)
-        ticket = RunTicket(
-            run_id=run_id,
-            config=limits.config,
-            run=request.run,
-            seed=prepared.seed,
-            fingerprint=fingerprint(blueprint.fingerprint_parts),
-            sink=request.sink.anchored(),
-            endpoints=tuple(request.endpoints),
-            inline=request.run.inline_stages(plan.row_groups),
-            writer=store.writer,
-        )
-        _say(plan, store.location)
-        run = _Run(ticket, plan, store, workers, limits, blueprint, callback, started_at, prepared.estimate)
-        finished = run.carry_out()
-        workers.close(at_once=finished.error is not None)
-        if finished.error is None:
-            read(store)
+    sink = request.sink.anchored()
+    with ThreadPoolExecutor(1, thread_name_prefix="prefect-datagen-sink") as beside:
+        # Four requests to the server or more; it answers while the run sets out.
+        saving = None
+        if prepared.plan.todo and not isinstance(sink, InMemoryRowGroupSink):
+            saving = beside.submit(copy_context().run, sink.saved)
+        with (
+            Workers(request.run) as workers,
+            closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,
+            LimitsOfRun(config, run_id, several=workers.are_elsewhere) as limits,
+        ):
+            _set_out(store, prepared, request.run)
+            # Planned anew under the lock: another process may have committed since the look without one.
+            plan = make_plan(
+                request.num_records, row_group_size=request.run.row_group_size, committed=store.committed()
+            )
+            if plan.todo or staged or blueprint.seed_stream is not None:
+                _mark_as_building(store)
+            ticket = RunTicket(
+                run_id=run_id,
+                config=limits.config,
+                run=request.run,
+                seed=prepared.seed,
+                fingerprint=fingerprint(blueprint.fingerprint_parts),
+                sink=sink,
+                endpoints=tuple(request.endpoints),
+                inline=request.run.inline_stages(plan.row_groups),
+                writer=store.writer,
+            )
+            _say(plan, store.location)
+            run = _Run(ticket, plan, store, saving, workers, limits, blueprint, callback, started_at, prepared.estimate)
+            finished = run.carry_out()
+            workers.close(at_once=finished.error is not None)
+            if finished.error is None:
+                read(store)
     return finished
 
 
@@ -152,6 +163,7 @@ class _Run:
     ticket: RunTicket
     plan: Plan
     store: RowGroupStore
+    saving: Future[ParquetRowGroupSink] | None
     workers: Workers
     limits: LimitsOfRun
     blueprint: Blueprint
@@ -185,7 +197,7 @@ class _Run:
             controller = Controller(
                 runtime=runtime,
                 backlog=Backlog(self.plan, self.store, stream),
-                process=with_results_in(self.ticket) if self.plan.todo and not self._in_memory else process_row_group,
+                process=self._process(),
                 workers=self.workers,
                 on_all_workers_died=self.limits.start_over,
                 on_row_group_complete=self.callback,
@@ -219,9 +231,9 @@ class _Run:
             raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
         return Finished(metadata, error)
 
-    @property
-    def _in_memory(self) -> bool:
-        return self.store.location == "memory"
+    def _process(self) -> Process:
+        """The task to map."""
+        return process_row_group if self.saving is None else with_results_in(self.saving.result(), self.ticket)
 
     def _make_rows(self, controller: Controller) -> BaseException | None:
         """Run the controller and finalize; whatever interrupted them, to be raised when all is written."""

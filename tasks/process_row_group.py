@@ -26,7 +26,7 @@ from prefect_datagen.tasks.post_batch import post_batch
 from prefect_datagen.tasks.pre_batch import pre_batch
 from prefect_datagen.tasks.quiet import keep_quiet_about
 from prefect_datagen.tasks.seed import seed
-from prefect_datagen.tasks.ticket import RunTicket
+from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.tasks.work import RowGroupAbortedError, RowGroupWork
 from prefect_datagen.tasks.worker import runtime_for
 
@@ -85,15 +85,15 @@ def _run_stages(work: RowGroupWork) -> None:
     work.run(commit)
 
 
-def with_results_in(ticket: RunTicket) -> Process:
-    """The task with the run's sink as the storage of its result, the manifest: a second run finds it `Cached`.
+def with_results_in(sink: Sink, ticket: RunTicket) -> Process:
+    """The task with the run's sink, saved, as the storage of its result, the manifest: a second run finds it `Cached`.
 
     The sink finds a result only while its row group is committed, so what is cached is what is there.
     """
     key = partial(_result_key, fingerprint=ticket.fingerprint)
     return process_row_group.with_options(
         persist_result=True,
-        result_storage=ticket.sink.saved(),
+        result_storage=sink,
         cache_policy=CacheKeyFnPolicy(cache_key_fn=key),
         cache_result_in_memory=False,
     )

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import pickle
+import threading
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import prefect
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from prefect import State, flow, get_client, task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.context import TaskRunContext
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import ValidationError
 
 from prefect_datagen.blocks.parquet_sink import ParquetRowGroupSink
@@ -175,6 +180,33 @@ def test_a_sink_is_saved_once_for_its_path(tmp_path: Path) -> None:
     assert ParquetRowGroupSink.load(str(changed._block_document_name)).compression == "gzip"
     other = ParquetRowGroupSink(path=str(tmp_path / "other")).saved()
     assert other._block_document_id != sink._block_document_id
+
+
+class _Overloaded(BaseHTTPRequestHandler):
+    """Prefect's server with more to do than it can: it tells its version, and nothing else."""
+
+    def do_GET(self) -> None:
+        version = self.path.endswith("/admin/version")
+        body = json.dumps(prefect.__version__).encode() if version else b""
+        self.send_response(200 if version else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing."""
+
+
+def test_a_server_that_does_not_take_a_sink_is_an_error_of_that_sink(tmp_path: Path) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Overloaded) as overloaded:
+        threading.Thread(target=overloaded.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{overloaded.server_address[1]}/api"
+        with (
+            temporary_settings({PREFECT_API_URL: url, PREFECT_CLIENT_MAX_RETRIES: 0}),
+            pytest.raises(SinkError, match=rf"block of the sink {tmp_path}: .*503.*overloaded"),
+        ):
+            ParquetRowGroupSink(path=str(tmp_path)).saved()
+        overloaded.shutdown()
 
 
 def _key(context: TaskRunContext, parameters: dict[str, Any]) -> str:
