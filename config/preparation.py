@@ -47,6 +47,7 @@ class Preparation:
 
     Attributes:
         recorded: what the dataset that is there says of the run that made it, or None.
+        metadata: what it says of itself. Kept, so that it is not parsed again while the run lasts.
         seed: the run seed: given, recorded, or drawn.
         blueprint: the dataset.
         decision: what happens to a dataset that is there.
@@ -58,6 +59,7 @@ class Preparation:
     """
 
     recorded: RunRecord | None
+    metadata: DatasetMetadata | None
     seed: int
     blueprint: Blueprint
     decision: Decision
@@ -107,6 +109,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         paid_rows = intact if decision.course is Course.REPAIR else metadata.actual_num_records if metadata else 0
     return Preparation(
         recorded=recorded,
+        metadata=metadata,
         seed=seed,
         blueprint=blueprint,
         decision=decision,

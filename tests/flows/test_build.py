@@ -152,6 +152,7 @@ def test_a_run_reads_each_manifest_once_and_marks_only_what_it_changes(
     build(samplers(), tmp_path / "d", 12, row_group_size=4)
     assert said == [Verdict.COMPLETE]
     assert parsed["RowGroupManifest"] == 3
+    assert parsed["DatasetMetadata"] == 1
     said.clear()
     build(samplers(), tmp_path / "d", 16, row_group_size=4)
     assert said == [Verdict.BUILDING, Verdict.COMPLETE]
