@@ -28,7 +28,7 @@ quickstart: $(VENV)/.installed
 	@echo "look at it: $(BIN)/python -c \"import pandas; print(pandas.read_parquet('out/airports/data'))\""
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from prefect_datagen.config.run import RunConfig
 from prefect_datagen.flows.build import build_dataset
 from tests.flows.configs import AIRPORTS
 from tests.mock_server import MockServer
+from tests.prefect.server import wait_for
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 
@@ -22,14 +24,23 @@ def test_the_endpoint_is_kept_at_its_limit_and_dependent_cells_start_at_once(
 
     For how much of the run it is exactly 64 is a figure of a quiet machine, and no assertion.
     """
-    mock_server.become(latency_ms=400, jitter_ms=200, log_requests=True)
-    build_dataset(
-        str(AIRPORTS),
-        num_records=250,
-        sink=ParquetRowGroupSink(path=tmp_path / "d"),
-        run=RunConfig(row_group_size=50, seed=7),
-        endpoints=[ModelEndpoint(provider="endpoint", base_url=mock_server.url)],
-    )
+    mock_server.become(latency_ms=5_000, jitter_ms=2_000, log_requests=True)
+
+    def quicken() -> None:
+        # Slow until the limit is reached: a busy machine takes its time to send as many.
+        wait_for(lambda: mock_server.stats().in_flight == 64, what="64 calls in flight")
+        mock_server.control(latency_ms=400, jitter_ms=200)
+
+    with ThreadPoolExecutor(1) as threads:
+        quickened = threads.submit(quicken)
+        build_dataset(
+            str(AIRPORTS),
+            num_records=250,
+            sink=ParquetRowGroupSink(path=tmp_path / "d"),
+            run=RunConfig(row_group_size=50, seed=7),
+            endpoints=[ModelEndpoint(provider="endpoint", base_url=mock_server.url)],
+        )
+        quickened.result()
     stats = mock_server.stats()
     assert stats.calls == 1_000
     assert stats.max_in_flight == 64
