@@ -210,7 +210,7 @@ class Driver:
             timer.cancel()
         self._timers.clear()
         for limit in self.access.shared_limits():
-            limit.watchers.discard(self._wake)
+            limit.left_by(self._wake)
         try:
             self.access.commit()
         except DatagenError as error:

@@ -12,6 +12,8 @@ Two ceilings hold at once. An *alias* never has more than its `max_parallel_requ
 * After a clean round it grows by one; a probe that was pushed back doubles the clean rounds before the next (up to 64),
   so an endpoint of fixed capacity is probed ever more rarely; after one that was not, the next follows at once.
 * When every call was pushed back and none is left in flight, nothing is sent until the time the endpoint asked for.
+* It lives while a run of the process uses it. When the last one ends it starts over: what an endpoint took from that run
+  says little about the next, which may come hours later, and from a low limit the way up is a long one.
 
 Prior art: additive increase, multiplicative decrease (Chiu and Jain, 1989); CUBIC's plateau (RFC 9438); the decrease
 "to what was accepted" is our own, since a 429 tells exactly who was refused.
@@ -44,7 +46,8 @@ class LimiterStatistics:
 class SharedLimiter:
     """The adaptive limit of one (endpoint, model). `ceiling` is the largest that any alias asks for.
 
-    `watchers` are called whenever a slot came free: every run of the process that uses the model looks again then.
+    `watchers` are called whenever a slot came free: every run of the process that uses the model looks again then, and
+    leaves (`left_by`) when it ends.
     """
 
     ceiling: int
@@ -54,16 +57,22 @@ class SharedLimiter:
     decreases: int = field(init=False, default=0)
     watchers: set[Callable[[], None]] = field(init=False, default_factory=set)
     _paused_until: float = field(init=False, default=0.0)
-    _slow_start: bool = field(init=False, default=True)
-    _answers: int = field(init=False, default=0)
-    _refused: int = field(init=False, default=0)
-    _clean_rounds: int = field(init=False, default=0)
-    _probe_after: int = field(init=False, default=1)
-    _probing: bool = field(init=False, default=False)
-    _pauses: int = field(init=False, default=0)
+    _slow_start: bool = field(init=False)
+    _answers: int = field(init=False)
+    _refused: int = field(init=False)
+    _clean_rounds: int = field(init=False)
+    _probe_after: int = field(init=False)
+    _probing: bool = field(init=False)
+    _pauses: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self._start_over()
+
+    def _start_over(self) -> None:
         self.limit = float(min(START, self.ceiling))
+        self._slow_start, self._probing = True, False
+        self._answers = self._refused = self._clean_rounds = self._pauses = 0
+        self._probe_after = 1
 
     @classmethod
     def unlimited(cls) -> SharedLimiter:
@@ -75,6 +84,12 @@ class SharedLimiter:
     def raise_ceiling(self, ceiling: int) -> None:
         """Another alias joins; the highest ceiling counts."""
         self.ceiling = max(self.ceiling, ceiling)
+
+    def left_by(self, watcher: Callable[[], None]) -> None:
+        """A run ends. A pause that the endpoint asked for is kept, whoever comes next."""
+        self.watchers.discard(watcher)
+        if not self.watchers:
+            self._start_over()
 
     def has_slot(self, now: float) -> bool:
         """Whether one more call may be sent."""

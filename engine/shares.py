@@ -136,6 +136,10 @@ class Share:
         if grows:
             self._wake()
 
+    def left_by(self, watcher: Callable[[], None]) -> None:
+        """A run ends."""
+        self.watchers.discard(watcher)
+
     @property
     def surplus(self) -> int:
         """Calls in flight beyond what is held: so many slots cannot be given back yet."""

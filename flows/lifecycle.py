@@ -92,20 +92,20 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     _check_batches(config, request)
     callback = _callback(request.on_row_group_complete, config.folder)
     prepared = prepare(config, request.run, num_records=request.num_records, reader=request.sink.reader())
-    if prepared.plan.todo:
-        for doubt in check_endpoints(config, request.endpoints):
-            run_log().warning("%s", doubt)
-        for line in ensure_limits(config, request.run):
-            run_log().warning("%s", line)
     blueprint = prepared.blueprint
     staged = bool(blueprint.processors(Stage.AFTER_GENERATION))
     run_id = uuid.uuid4().hex
     sink = request.sink.anchored()
     with ThreadPoolExecutor(1, thread_name_prefix="prefect-datagen-sink") as beside:
-        # Four requests to the server or more; it answers while the run sets out.
+        # Four requests to the server or more; it answers while endpoints are asked and the run sets out.
         saving = None
         if prepared.plan.todo and not isinstance(sink, InMemoryRowGroupSink):
             saving = beside.submit(copy_context().run, sink.saved)
+        if prepared.plan.todo:
+            for doubt in check_endpoints(config, request.endpoints):
+                run_log().warning("%s", doubt)
+            for line in ensure_limits(config, request.run):
+                run_log().warning("%s", line)
         with (
             Workers(request.run) as workers,
             closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,

@@ -94,6 +94,28 @@ def test_a_freed_endpoint_is_found_out() -> None:
     assert limiter.limit == 32
 
 
+def test_what_an_endpoint_took_is_forgotten_when_the_last_run_ends() -> None:
+    limiter = SharedLimiter(64)
+    first, second = (lambda: None), (lambda: None)
+    limiter.watchers |= {first, second}
+    simulate(limiter, 2_000, lambda taken: taken >= 4)
+    assert limiter.limit <= 5
+    limiter.left_by(first)
+    assert limiter.limit <= 5
+    limiter.left_by(second)
+    _, wasted, most = simulate(limiter, 3_000, lambda taken: False)
+    assert (wasted, most) == (0, 64)
+
+
+def test_a_pause_holds_for_the_next_run_too() -> None:
+    limiter = SharedLimiter(4)
+    limiter.started()
+    limiter.pushed_back(10.0, 5.0)
+    limiter.left_by(lambda: None)
+    assert not limiter.has_slot(14.9)
+    assert limiter.has_slot(15.0)
+
+
 def test_a_small_ceiling_is_where_it_starts() -> None:
     assert SharedLimiter(3).limit == 3
     assert SharedLimiter(1_000).limit == START
