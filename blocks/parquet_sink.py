@@ -134,7 +134,7 @@ class ParquetRowGroupSink(WritableFileSystem):
             self.save(self._name(), overwrite=True, _sync=True)  # type: ignore[call-arg]
         except httpx.HTTPError as error:
             raise SinkError(
-                f"Prefect's server does not keep the block of the sink {self.location}: {error}; nothing was done. Is the "
+                f"Prefect's server does not keep the block of the sink {self.location}: {error}; no row was made. Is the "
                 "server overloaded, or being restarted? Run again when it answers.",
                 path=self.location,
             ) from error

@@ -99,9 +99,9 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
     with ThreadPoolExecutor(1, thread_name_prefix="prefect-datagen-sink") as beside:
         # Four requests to the server or more; it answers while endpoints are asked and the run sets out.
         saving = None
-        if prepared.plan.todo and not isinstance(sink, InMemoryRowGroupSink):
-            saving = beside.submit(copy_context().run, sink.saved)
         if prepared.plan.todo:
+            if not isinstance(sink, InMemoryRowGroupSink):
+                saving = beside.submit(copy_context().run, sink.saved)
             for doubt in check_endpoints(config, request.endpoints):
                 run_log().warning("%s", doubt)
             for line in ensure_limits(config, request.run):
