@@ -27,7 +27,8 @@ def build(
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")],
     seed: Seed = None,
     row_group_size: Annotated[
-        int | None, typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: 1000]")
+        int | None,
+        typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: see docs/running.md]"),
     ] = None,
     max_row_groups: Annotated[
         int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")

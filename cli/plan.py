@@ -22,7 +22,8 @@ def plan(
     ] = None,
     seed: Seed = None,
     row_group_size: Annotated[
-        int | None, typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: 1000]")
+        int | None,
+        typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: see docs/running.md]"),
     ] = None,
     resume: Annotated[str | None, typer.Option(metavar="MODE", help="As for build. [default: if-possible]")] = None,
     settings: Settings = None,
@@ -43,7 +44,7 @@ def plan(
     prepared = prepare(loaded, run, num_records=num_records, reader=reader)
 
     typer.echo(
-        f"{loaded.name}: {num_records:,} rows in {prepared.plan.row_groups:,} row groups of {run.row_group_size:,}"
+        f"{loaded.name}: {num_records:,} rows in {prepared.plan.row_groups:,} row groups of {prepared.plan.row_group_size:,}"
     )
     repair, intact = prepared.repairable, prepared.intact
     kept = sum(manifest.planned for manifest in prepared.plan.reused.values()) + intact

@@ -18,10 +18,12 @@ from prefect_datagen.config.differences import plain
 from prefect_datagen.config.estimate import Estimate, estimate
 from prefect_datagen.config.plan import Plan, make_plan
 from prefect_datagen.config.resume import Course, Decision, decide
-from prefect_datagen.config.run import RunConfig
+from prefect_datagen.config.run import ROW_GROUP_SIZE, TABULAR_ROW_GROUP_SIZE, RunConfig
 from prefect_datagen.engine.outcomes import DatasetMetadata, RowGroupManifest
 from prefect_datagen.storage.parts import rejected_rows
 from prefect_datagen.storage.store import RunRecord
+
+_TABULAR = {"sampler", "expression", "sql"}
 
 
 class ReadableDataset(Protocol):
@@ -101,7 +103,8 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
             repairable = sum(lost.values())
             intact = sum(committed[index].planned for index in lost) - repairable
             committed = {index: manifest for index, manifest in committed.items() if index not in lost}
-    plan = make_plan(num_records, row_group_size=run.row_group_size, committed=committed)
+    size = run.row_group_size or _row_group_size(config, recorded, decision)
+    plan = make_plan(num_records, row_group_size=size, committed=committed)
     metadata = None if reader is None else reader.metadata()
     paid, paid_rows = frozenset[str](), 0
     if run.journal and decision.course in (Course.SUPERSEDE, Course.REPAIR):
@@ -139,6 +142,19 @@ def choose_seed(run: RunConfig, recorded: RunRecord | None) -> int:
     if run.seed is not None:
         return run.seed
     return secrets.randbelow(2**31) if recorded is None else recorded.seed
+
+
+def _row_group_size(config: DatasetConfig, recorded: RunRecord | None, decision: Decision) -> int:
+    """Rows in a row group where none are asked for: as in the dataset that the run goes on with, else what suits columns.
+
+    Large ones are only for columns of known cost and width. Seed rows may be documents, processors see a row group at a
+    time, and the rest asks models or runs code of the user's.
+    """
+    if recorded is not None and decision.course in (Course.CONTINUE, Course.REPAIR):
+        return recorded.row_group_size
+    kinds = {column.column_type for column in config.columns}  # type: ignore[attr-defined]  # every type of column has one
+    is_tabular = kinds <= _TABULAR and config.seed_config is None and not config.processors
+    return TABULAR_ROW_GROUP_SIZE if is_tabular else ROW_GROUP_SIZE
 
 
 def repairable_row_groups(reader: ReadableDataset, committed: Mapping[int, RowGroupManifest]) -> dict[int, int]:

@@ -45,7 +45,7 @@ def decide(
     recorded: Recorded | None,
     *,
     parts: Mapping[str, str],
-    row_group_size: int,
+    row_group_size: int | None,
     location: str,
     configs: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
     same_seed_rows: bool = True,
@@ -56,7 +56,7 @@ def decide(
         mode: what the user asked for.
         recorded: what is on disk, or None.
         parts: fingerprint of each part of the config, the seed data, the seed and the library.
-        row_group_size: rows per row group, as asked for.
+        row_group_size: rows per row group, as asked for; None for those of the dataset that is there.
         location: the dataset, for messages.
         configs: that on disk and that asked for, as plain data, to say which fields differ.
         same_seed_rows: whether the rows of an earlier stage that were used are as they were.
@@ -89,14 +89,14 @@ def differing(
     recorded: Recorded,
     *,
     parts: Mapping[str, str],
-    row_group_size: int,
+    row_group_size: int | None,
     configs: tuple[dict[str, Any], dict[str, Any]] = ({}, {}),
 ) -> list[str]:
     """What differs between a dataset on disk and what is asked for, in words."""
     old = recorded.fingerprint_parts
     names = [name for name in sorted(old.keys() | parts.keys()) if old.get(name) != parts.get(name)]
     differences = [explain(name, old, parts, configs) for name in names]
-    if recorded.row_group_size != row_group_size:
+    if row_group_size is not None and recorded.row_group_size != row_group_size:
         differences.append(
             f"row_group_size: {recorded.row_group_size} on disk, {row_group_size} asked for (committed parts keep theirs)"
         )

@@ -63,6 +63,10 @@ MANY_ROW_GROUPS = 500
 ROW_GROUPS_AT_ONCE = 4
 """Row groups in flight where nothing else is said."""
 
+ROW_GROUP_SIZE, TABULAR_ROW_GROUP_SIZE = 1000, 100_000
+"""Rows in a row group where nothing else is said: in general, and where rows are made in less time than Prefect takes to
+run a task for 1,000 of them."""
+
 _BATCHED_ROWS = 50_000
 _MOST_BATCHED_ROW_GROUPS = 256  # each holds a thread
 
@@ -73,7 +77,12 @@ class RunConfig(Config):
     seed: int | None = Field(
         default=None, ge=0, description="Run seed. The same seed gives the same sampled values. Default: drawn once."
     )
-    row_group_size: int = Field(default=1000, ge=1, description="Rows in a row group; the last one may be shorter.")
+    row_group_size: int | None = Field(
+        default=None,
+        ge=1,
+        description="Rows in a row group; the last one may be shorter. Default: as in the dataset that is there; else "
+        f"{ROW_GROUP_SIZE:,}, and {TABULAR_ROW_GROUP_SIZE:,} where there is nothing but samplers, expressions and SQL.",
+    )
     max_concurrent_row_groups: int | None = Field(
         default=None,
         ge=1,
@@ -161,7 +170,8 @@ class RunConfig(Config):
             return self.max_concurrent_row_groups
         if not batched:
             return ROW_GROUPS_AT_ONCE
-        return max(ROW_GROUPS_AT_ONCE, min(_MOST_BATCHED_ROW_GROUPS, -(-_BATCHED_ROWS // self.row_group_size)))
+        size = self.row_group_size or ROW_GROUP_SIZE
+        return max(ROW_GROUPS_AT_ONCE, min(_MOST_BATCHED_ROW_GROUPS, -(-_BATCHED_ROWS // size)))
 
     def inline_stages(self, row_groups: int) -> bool:
         """Whether stages are plain calls in a run of so many row groups."""

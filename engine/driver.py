@@ -5,7 +5,7 @@ owns tasks, timers and threads; states are in `SchedulerState`, values in `RowGr
 
 The *pump* gives free slots to waiting calls and ready cells. It runs once per tick of the loop, however many cells ended
 in it, and commits the journal before it lets any further call go: an answer is on disk before its slot is used again, so
-a kill costs at most the calls in flight.
+a kill costs at most the calls in flight. When the last row group has left, the journal may rest.
 
 `stop(error)` ends the run early: nothing is dispatched any more, what is in flight may come back for a grace period, is
 cancelled then, and every row group that was admitted ends, completed or aborted. After `aclose` nothing of the driver
@@ -36,7 +36,7 @@ from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.health import Circuit
 from prefect_datagen.engine.limits import LimiterStatistics
 from prefect_datagen.engine.model_access import CellModels, ModelAccess, ModelPort, UsageCounter
-from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn
+from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn, RowKey
 from prefect_datagen.engine.retry import RetryPolicy, Tries
 from prefect_datagen.engine.row_group import WHOLE_COLUMN, CellTrace, Failure, RowGroup
 from prefect_datagen.engine.scheduler_state import (
@@ -176,6 +176,7 @@ class Driver:
             self._state.release(group.index)
             del self._groups[group.index], self._ends[group.index]
             self._salvage_rounds.pop(group.index, None)
+            self._wake()  # for the last answers, and the journal's rest
 
     def _note_skips(self, group: RowGroup) -> None:
         """Write the skip values of cells that were skipped because an input was, and count skipped cells."""
@@ -323,6 +324,8 @@ class Driver:
         except DatagenError as error:
             self.stop(error, grace=0.0)
             return
+        if not self._groups:
+            self.access.journal.rest()
         now = self.access.clock()
         for alias, port in self.access.ports.items():
             while port.has_slot(now):
@@ -424,7 +427,7 @@ class Driver:
             self._places[node.resource].in_flight -= 1
         del self._running[cell]
         if self.settings.trace:
-            group.trace.append(self._trace_of(cell, started, status, tries, models))
+            group.trace.append(self._trace_of(cell, key, started, status, tries, models))
         if status in ("done", "skipped"):
             self._tries.pop(cell, None)
             self._count_cell()
@@ -464,28 +467,30 @@ class Driver:
         self.cells_finished += 1
         self._last_progress = self.access.clock()
 
-    def _trace_of(self, cell: CellId, started: float, status: str, tries: Tries, models: CellModels) -> CellTrace:
+    def _trace_of(
+        self, cell: CellId, key: RowKey, started: float, status: str, tries: Tries, models: CellModels
+    ) -> CellTrace:
         group, now = self._groups[cell.row_group], self.access.clock()
-        key = group.keys[cell.row]
-        # A cell is queued from the moment that the last of its inputs was there.
-        inputs = [
-            group.finished.get((wait, row))
-            for wait in self.graph.waits_for[cell.node]
-            for row in (cell.row, WHOLE_COLUMN)
-        ]
-        group.finished[cell.node, cell.row] = now
+        finished, row = group.finished, cell.row
+        queued = group.admitted  # a cell is queued from the moment that the last of its inputs was there
+        for wait in self.graph.waits_for[cell.node]:
+            at = finished.get((wait, row)) or finished.get((wait, WHOLE_COLUMN))
+            if at is not None and at > queued:
+                queued = at
+        finished[cell.node, row] = now
+        record = models.record
         return CellTrace(
-            column=self.graph.nodes[cell.node].name,
-            row_group=cell.row_group,
-            row_index=key.index,
-            copy=key.copy,
-            queued=max((at for at in inputs if at is not None), default=group.admitted),
-            started=started,
-            ended=now,
-            status=status,
-            attempt=tries.calls,
-            input_tokens=models.record.input_tokens,
-            output_tokens=models.record.output_tokens,
+            self.graph.nodes[cell.node].name,
+            cell.row_group,
+            key.index,
+            key.copy,
+            queued,
+            started,
+            now,
+            status,
+            tries.calls,
+            record.input_tokens,
+            record.output_tokens,
         )
 
     # --- full columns ----------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-START = 16
+START = 32
 _MAX_PAUSE = 60.0
 _MAX_PROBE_ROUNDS = 64
 _NO_LIMIT = 1 << 40

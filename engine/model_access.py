@@ -67,6 +67,10 @@ class AnswerJournal(Protocol):
         """Make everything put so far outlive a kill of this process. Cheap where nothing was put."""
         ...
 
+    def rest(self) -> None:
+        """Nothing will be put for a while: do what is put off while answers come. Cheap where nothing is."""
+        ...
+
 
 class _Answer(Protocol):
     """What comes back; see `ChatAnswer`."""
@@ -104,6 +108,9 @@ class NoJournal:
 
     def commit(self) -> None:
         """Nothing to commit."""
+
+    def rest(self) -> None:
+        """Nothing was put off."""
 
 
 _PREFIX, _DIGEST = 4, 12

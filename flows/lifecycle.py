@@ -111,10 +111,10 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
             closing(request.sink.open(schema=blueprint.schema, staged=staged)) as store,
             LimitsOfRun(config, run_id, several=workers.are_elsewhere) as limits,
         ):
-            _set_out(store, prepared, request.run)
+            _set_out(store, prepared)
             # Planned anew under the lock: another process may have committed since the look without one.
             plan = make_plan(
-                request.num_records, row_group_size=request.run.row_group_size, committed=store.committed()
+                request.num_records, row_group_size=prepared.plan.row_group_size, committed=store.committed()
             )
             if plan.todo or staged or blueprint.seed_stream is not None:
                 _mark_as_building(store)
@@ -283,7 +283,7 @@ def _with_workers(known: dict[str, ModelUsage], store: RowGroupStore) -> dict[st
     }
 
 
-def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> None:
+def _set_out(store: RowGroupStore, prepared: Preparation) -> None:
     """Bring the sink to where the run starts from."""
     course, blueprint = prepared.decision.course, prepared.blueprint
     if store.run_record() != prepared.recorded:
@@ -302,7 +302,7 @@ def _set_out(store: RowGroupStore, prepared: Preparation, run: RunConfig) -> Non
         store.write_run(
             RunRecord(
                 seed=prepared.seed,
-                row_group_size=run.row_group_size,
+                row_group_size=prepared.plan.row_group_size,
                 fingerprint=fingerprint(blueprint.fingerprint_parts),
                 fingerprint_parts=blueprint.fingerprint_parts,
                 library_version=VERSION,

@@ -21,7 +21,7 @@ from prefect_datagen.engine.errors import (
     ProcessorError,
     RunInterruptedError,
 )
-from prefect_datagen.engine.model_access import RunBudget
+from prefect_datagen.engine.model_access import NoJournal, RunBudget
 from prefect_datagen.engine.node import Batch, FullColumn
 from prefect_datagen.engine.retry import RetryPolicy
 from tests.engine.engine_run import EngineRun, ask, now, row_group, rows_of, whole
@@ -54,6 +54,36 @@ def test_there_is_no_barrier_between_columns() -> None:
     run.run(row_group(0, 50))
     first_dependent = next(at for at, prompt in enumerate(run.model.order) if prompt.startswith("b:"))
     assert first_dependent < 10
+
+
+class RestingJournal(NoJournal):
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        self.asked.append("put")
+
+    def rest(self) -> None:
+        self.asked.append("rest")
+
+
+def test_the_journal_rests_when_the_last_row_group_has_left_the_engine() -> None:
+    journal = RestingJournal()
+    run = EngineRun([ask("a", "s")], journal=journal)
+
+    async def go() -> None:
+        driver = await run.start()
+        await asyncio.gather(*(driver.run_row_group(row_group(index, 5)) for index in range(3)))
+        async with asyncio.timeout(10):
+            while "rest" not in journal.asked:
+                await asyncio.sleep(0)
+        await driver.aclose()
+
+    asyncio.run(go())
+    run.threads.shutdown()
+    assert journal.asked[:15] == 15 * ["put"]
 
 
 def test_the_ceiling_is_reached_and_never_exceeded() -> None:

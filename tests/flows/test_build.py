@@ -27,6 +27,7 @@ from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.results import BuildResult
 from prefect_datagen.storage.directory import DatasetDirectory
+from prefect_datagen.storage.reader import DatasetReader
 from tests.flows.configs import AIRPORTS, feedback, samplers
 from tests.mock_server import MockServer
 from tests.prefect_api import task_run_states
@@ -213,6 +214,26 @@ def test_another_row_group_size_is_refused_with_the_reason(tmp_path: Path) -> No
     build(samplers(), tmp_path / "d", 5, row_group_size=5)
     with pytest.raises(ResumeRefusedError, match="row_group_size: 5 on disk, 2 asked for"):
         build(samplers(), tmp_path / "d", 10, row_group_size=2, resume="always")
+
+
+def test_a_resume_that_asks_for_no_row_group_size_goes_on_with_that_of_the_dataset(tmp_path: Path) -> None:
+    build(samplers(), tmp_path / "d", 5, row_group_size=5)
+    result = build(samplers(), tmp_path / "d", 12, resume="always")
+    assert [manifest.planned for manifest in DatasetReader(tmp_path / "d").committed().values()] == [5, 5, 2]
+    assert result.metadata.row_group_size == 5
+
+
+def test_row_groups_are_large_where_rows_are_cheap(tmp_path: Path) -> None:
+    """A dataset that is set aside has no say in the size of the next one."""
+    columns = samplers()["columns"]
+    configs = {
+        "samplers": samplers(),
+        "sql": samplers(columns=[*columns, {"name": "long", "column_type": "sql", "expr": "length(title)"}]),
+        "model": feedback(),
+        "processor": samplers(processors=[{"name": "all", "processor_type": "filter", "condition": "mood <> ''"}]),
+    }
+    sizes = {name: build(config, tmp_path / "d", 3).metadata.row_group_size for name, config in configs.items()}
+    assert sizes == {"samplers": 100_000, "sql": 100_000, "model": 1_000, "processor": 1_000}
 
 
 def test_rejected_rows_are_stored_and_counted_and_fail_the_flow(tmp_path: Path, mock_server: MockServer) -> None:

@@ -227,7 +227,7 @@ def test_the_run_form_tells_every_parameter(server: PrefectServer) -> None:
     definitions = schema.definitions or {}
     run = definitions["RunConfig"]["properties"]
     assert all(each.get("description") for each in run.values())
-    assert run["row_group_size"]["default"] == 1000
+    assert run["max_retries"]["default"] == 3
     assert set(definitions["ResumeMode"]["enum"]) == {"never", "if-possible", "always", "repair"}
     assert set(definitions["TargetMode"]["enum"]) == {"fixed", "version", "extend"}
     slugs = {name: definitions[name].get("block_type_slug") for name in ("ParquetRowGroupSink", "ModelEndpoint")}

@@ -152,6 +152,20 @@ def test_the_log_is_copied_into_the_file_while_the_journal_is_open(tmp_path: Pat
         assert [journal.get(b"%d" % number) for number in range(9)] == [answer] * 9
 
 
+def test_the_log_is_copied_when_the_journal_may_rest(tmp_path: Path) -> None:
+    path = tmp_path / "journal.sqlite"
+    with Journal.open(path) as journal:
+        journal.put(key(), os.urandom(100_000))  # little: nothing would be copied before the end
+        journal.commit()
+        journal.rest()
+        deadline = time.monotonic() + 30
+        while path.stat().st_size < 100_000:
+            assert time.monotonic() < deadline
+            os.sched_yield()
+        assert journal.get(key(step=1)) is None
+        assert journal.statistics().searches == 0
+
+
 # -- Faults
 
 
