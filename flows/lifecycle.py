@@ -130,7 +130,9 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
                 writer=store.writer,
             )
             _say(plan, store.location)
-            run = _Run(ticket, plan, store, saving, workers, limits, blueprint, callback, started_at, prepared.estimate)
+            run = _Run(
+                ticket, plan, store, beside, saving, workers, limits, blueprint, callback, started_at, prepared.estimate
+            )
             finished = run.carry_out()
             workers.close(at_once=finished.error is not None)
             if finished.error is None:
@@ -163,6 +165,7 @@ class _Run:
     ticket: RunTicket
     plan: Plan
     store: RowGroupStore
+    beside: ThreadPoolExecutor
     saving: Future[ParquetRowGroupSink] | None
     workers: Workers
     limits: LimitsOfRun
@@ -207,29 +210,15 @@ class _Run:
                 stack.enter_context(stream.watched(controller.wake))
             interruption = self._make_rows(controller)
             usage = self._usage(controller)
-        say_notices()
-        for line in runtime.blueprint.sampler.acceptance():
-            run_log().info("%s", line)
-        metadata = make_metadata(
-            ticket=self.ticket,
-            plan=controller.plan,
-            outcomes=controller.outcomes,
-            error=controller.error,
-            checks=controller.check_results(final=controller.error is None),
-            schema=self.blueprint.final_schema,
-            usage=usage,
-            estimate=self.estimate,
-            spent=runtime.driver.access.usage(),
-            started_at=self.started_at,
-        )
-        error = self._write(metadata, controller.error)
-        artifact.close()
-        outcomes = list(controller.outcomes.values())
-        show_outcomes(metadata, outcomes, store=self.store, results_url=self.ticket.run.results_url)
-        run_log().info("%s: %s", metadata.status.value, summary(metadata))
+            # Nothing of the engine changes any more. To close it is to wait for the disk, and for connections.
+            closing = self.beside.submit(runtime.close)
+            say_notices()
+            finished = self._conclude(controller, usage)
+            artifact.close()
+            closing.result()
         if interruption is not None and not _is_ours(interruption):
             raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
-        return Finished(metadata, error)
+        return finished
 
     def _process(self) -> Process:
         """The task to map."""
@@ -260,6 +249,29 @@ class _Run:
         except SinkError as error:
             controller.error = controller.error or error
             return runtime.driver.access.usage()
+
+    def _conclude(self, controller: Controller, usage: Mapping[str, ModelUsage]) -> Finished:
+        """Write the verdict, and show it."""
+        runtime = controller.runtime
+        for line in runtime.blueprint.sampler.acceptance():
+            run_log().info("%s", line)
+        metadata = make_metadata(
+            ticket=self.ticket,
+            plan=controller.plan,
+            outcomes=controller.outcomes,
+            error=controller.error,
+            checks=controller.check_results(final=controller.error is None),
+            schema=self.blueprint.final_schema,
+            usage=usage,
+            estimate=self.estimate,
+            spent=runtime.driver.access.usage(),
+            started_at=self.started_at,
+        )
+        error = self._write(metadata, controller.error)
+        outcomes = list(controller.outcomes.values())
+        show_outcomes(metadata, outcomes, store=self.store, results_url=self.ticket.run.results_url)
+        run_log().info("%s: %s", metadata.status.value, summary(metadata))
+        return Finished(metadata, error)
 
     def _write(self, metadata: DatasetMetadata, error: DatagenError | None) -> DatagenError | None:
         """Write the verdict; the first error is what the user must see, and a full disk explains the second by itself."""

@@ -61,12 +61,14 @@ class RestingJournal(NoJournal):
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.rests = asyncio.Event()
 
     def put(self, key: bytes, answer: bytes) -> None:
         self.asked.append("put")
 
     def rest(self) -> None:
         self.asked.append("rest")
+        self.rests.set()
 
 
 def test_the_journal_rests_when_the_last_row_group_has_left_the_engine() -> None:
@@ -76,9 +78,7 @@ def test_the_journal_rests_when_the_last_row_group_has_left_the_engine() -> None
     async def go() -> None:
         driver = await run.start()
         await asyncio.gather(*(driver.run_row_group(row_group(index, 5)) for index in range(3)))
-        async with asyncio.timeout(10):
-            while "rest" not in journal.asked:
-                await asyncio.sleep(0)
+        await asyncio.wait_for(journal.rests.wait(), 10)
         await driver.aclose()
 
     asyncio.run(go())
