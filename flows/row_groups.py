@@ -16,10 +16,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 from prefect import State
+from prefect.context import FlowRunContext
+from prefect.flow_engine import FlowRunTimeoutError
 
 from prefect_datagen.config.checks import OnFail, UniqueCheck, merge, recount
 from prefect_datagen.config.plan import Plan, RowGroupPlan
@@ -54,10 +57,26 @@ MOST_CACHED_SHOWN = 10
 """Committed row groups that a resume shows as Cached task runs. Each costs tens of milliseconds here and on the server,
 and the table of row groups shows the others."""
 
+_TIMEOUT_PATIENCE = 0.25
+"""Seconds that Prefect has to end a run that exceeds the flow's timeout, before the controller does."""
+
 MOST_TRIES = 3
 """Times that a row group is given to a worker. A row group whose workers always die kills them."""
 
 OutcomeCallback = Callable[[RowGroupOutcome], object]
+
+
+def _timeout_of_flow() -> float:
+    """When the flow's timeout is over for certain, by the monotonic clock.
+
+    Prefect raises it once, wherever the flow's thread is, and Python drops what is raised while an object is finalized. A
+    thread that waits hears of it only when it goes on.
+    """
+    context = FlowRunContext.get()
+    if context is None or context.flow is None or context.flow.timeout_seconds is None:
+        return math.inf
+    since = (datetime.now(UTC) - context.start_time).total_seconds()
+    return time.monotonic() - since + context.flow.timeout_seconds + _TIMEOUT_PATIENCE
 
 
 @dataclass
@@ -81,6 +100,7 @@ class Controller:
     _rows: Counter[str] = field(default_factory=Counter)
     _started: float = field(default_factory=time.monotonic)
     _give_up: float = math.inf
+    _times_out: float = field(default_factory=_timeout_of_flow)
 
     @property
     def plan(self) -> Plan:
@@ -95,8 +115,8 @@ class Controller:
         """Make every row group of the plan that is to do. When this returns, none of them is running.
 
         Raises:
-            KeyboardInterrupt or Prefect's TerminationSignal: after draining, with `error` set. Only user code that does
-                not return within `MOST_DRAINING` may still run; what it makes is not committed.
+            KeyboardInterrupt, Prefect's TerminationSignal, or the flow's timeout: after draining, with `error` set. Only
+                user code that does not return within `MOST_DRAINING` may still run; what it makes is not committed.
         """
         self._reuse()
         self._report()
@@ -104,6 +124,8 @@ class Controller:
             while (self._admitted and time.monotonic() < self._give_up) or (
                 self.error is None and not self.backlog.exhausted
             ):
+                if time.monotonic() >= self._times_out:
+                    raise FlowRunTimeoutError("the flow's timeout is over")
                 self._admit()
                 self._wait_for_one()
         except BaseException as interruption:
@@ -145,6 +167,7 @@ class Controller:
     def interrupt(self, cause: BaseException) -> None:
         """End the run because somebody told it to, quickly."""
         grace = INTERRUPT_GRACE_ELSEWHERE if self.workers.are_elsewhere else INTERRUPT_GRACE
+        self._times_out = math.inf
         self.stop(interrupted(cause), grace=grace)
         self._report()
 
@@ -190,7 +213,7 @@ class Controller:
 
     def _wait_for_one(self) -> None:
         """Take one ended row group, if one ends within the progress interval; report in any case."""
-        left = max(0.0, self._give_up - time.monotonic())
+        left = max(0.0, min(self._give_up, self._times_out) - time.monotonic())
         try:
             ended = self._ended.get(timeout=min(left, self.runtime.ticket.run.progress_interval))
         except queue.Empty:
@@ -342,7 +365,6 @@ def interrupted(cause: BaseException) -> DatagenError:
     """The error of a run that was told to end by `cause`, such as a `KeyboardInterrupt`."""
     if isinstance(cause, DatagenError):
         return cause
-    name = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM"}.get(
-        type(cause).__name__, type(cause).__name__
-    )
+    named = {"KeyboardInterrupt": "SIGINT", "TerminationSignal": "SIGTERM", "FlowRunTimeoutError": "the flow's timeout"}
+    name = named.get(type(cause).__name__, type(cause).__name__)
     return RunInterruptedError(f"interrupted by {name}", cause=name)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,3 +167,21 @@ def test_user_code_that_never_comes_back_does_not_keep_it(world: World, start: S
         assert metadata is not None
         assert metadata.status is Verdict.INTERRUPTED
         assert {outcome.outcome for outcome in metadata.row_groups} == {Outcome.ABORTED}
+
+
+def test_a_timeout_that_is_lost_ends_the_run_all_the_same(world: World) -> None:
+    """Prefect raises it once, from an alarm; Python drops what is raised in a finalizer. Here the alarm itself is lost."""
+    world.server.become(latency_ms=60_000)
+
+    def lose_it() -> None:
+        wait_for(lambda: world.server.stats().in_flight > 0, what="a call in flight")
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+    with ThreadPoolExecutor(1) as threads:
+        lost = threads.submit(lose_it)
+        ended = world.build(timeout=10.0)
+        lost.result()
+    assert ended.outcome == "timed out", ended.output
+    metadata = DatasetReader(world.path).metadata()
+    assert metadata is not None
+    assert metadata.status is Verdict.INTERRUPTED
