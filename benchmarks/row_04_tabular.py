@@ -6,16 +6,20 @@ from collections.abc import Iterator
 
 from benchmarks.measure import Bench, Line
 from benchmarks.peers import DATA_DESIGNER_TABULAR
+from prefect_datagen.config.run import TABULAR_ROW_GROUP_SIZE
 
-ROWS, MANY, ROW_GROUP, PEER_ROWS = 1_000_000, 10_000_000, 50_000, 10_000
+ROWS, MANY, PEER_ROWS = 1_000_000, 10_000_000, 10_000
 
 
 def lines(bench: Bench) -> Iterator[Line]:
-    """Rows per second of the whole build, files included. A million rows are a second or two, of which the start of a run
+    """Rows per second of the whole build, files included, with row groups of the default size. A million rows are a second or two, of which the start of a run
     and its end are a part: what a row costs shows at ten million."""
     peers, left_out = bench.present((DATA_DESIGNER_TABULAR,))
-    commands = {"all": bench.job("tabular", ROWS, ROW_GROUP), "samplers": bench.job("samplers", ROWS, ROW_GROUP)}
-    commands["many"] = bench.job("samplers", MANY, ROW_GROUP)
+    commands = {
+        "all": bench.job("tabular", ROWS, TABULAR_ROW_GROUP_SIZE),
+        "samplers": bench.job("samplers", ROWS, TABULAR_ROW_GROUP_SIZE),
+        "many": bench.job("samplers", MANY, TABULAR_ROW_GROUP_SIZE),
+    }
     commands |= {peer.name: peer.command(PEER_ROWS) for peer in peers}
     found = bench.compare(commands)
     whole, samplers = (ROWS / found[name].made for name in ("all", "samplers"))

@@ -31,13 +31,17 @@ from prefect_datagen.columns.samplers.categorical import (
     Value,
     values_array,
 )
-from prefect_datagen.columns.samplers.compiled import Cells, Column
+from prefect_datagen.columns.samplers.compiled import Cells, Column, View
 from prefect_datagen.columns.samplers.conditions import Condition
 from prefect_datagen.columns.samplers.conversion import as_number
 from prefect_datagen.columns.samplers.groups import MAX_ATTEMPTS, GroupStatistics, grouped
 from prefect_datagen.columns.samplers.identifiers import SHORT_FORMS, UUIDSamplerParams
 from prefect_datagen.columns.samplers.temporal import TimeDeltaSamplerParams
 from prefect_datagen.engine.errors import ConfigError, InternalError
+
+_AT_ONCE = 16_000
+"""Rows drawn at a time. Their arrays fit into the CPU's cache, and are small enough (128 KiB) for the allocator to keep:
+larger ones are given back to the system, and fetched from it page by page, with each step of a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +112,22 @@ class SeedStageSampler:
             ConfigError: a given column is missing or does not fit, or constraints cannot be satisfied.
         """
         view = {name: _given(name, given, rows) for name in sorted(self.reads)}
+        starts = range(0, rows, _AT_ONCE) or (0,)
+        drawn = [self._draw(start + at, min(_AT_ONCE, rows - at), _slice(view, at)) for at in starts]
+        cells = {config.name: Cells.joined([part[config.name] for part in drawn]) for config in self._configs}
+        return Sampled(
+            {name: column.value for name, column in cells.items()},
+            {name: column.skipped for name, column in cells.items() if column.skipped is not None},
+        )
+
+    def _draw(self, start: int, rows: int, given: View) -> dict[str, Cells]:
+        view = dict(given)
         for group in self._groups:
             view |= group.draw(start, rows, view)
         index = np.arange(start, start + rows, dtype=np.int64)
         for column in self._free:
             view[column.name] = column.draw(index, 0, view)
-        cells = {config.name: view[config.name] for config in self._configs}
-        return Sampled(
-            {name: column.value for name, column in cells.items()},
-            {name: column.skipped for name, column in cells.items() if column.skipped is not None},
-        )
+        return view
 
     def require_room(self, rows: int) -> None:
         """Refuse a dataset of so many rows if it needs more short identifiers than there are.
@@ -198,6 +208,13 @@ def _given(name: str, given: Mapping[str, pa.Array], rows: int) -> Cells:
     if len(array) != rows:
         raise InternalError(f"column {name!r} was given with {len(array)} rows; {rows} are drawn", column=name)
     return Cells(array, array)
+
+
+def _slice(view: View, start: int) -> View:
+    return {
+        name: Cells(cells.value.slice(start, _AT_ONCE), cells.value.slice(start, _AT_ONCE))
+        for name, cells in view.items()
+    }
 
 
 def _no_cells(config: SamplerColumnConfig) -> Cells:

@@ -63,7 +63,7 @@ MANY_ROW_GROUPS = 500
 ROW_GROUPS_AT_ONCE = 4
 """Row groups in flight where nothing else is said."""
 
-ROW_GROUP_SIZE, TABULAR_ROW_GROUP_SIZE = 1000, 100_000
+ROW_GROUP_SIZE, TABULAR_ROW_GROUP_SIZE = 1000, 250_000
 """Rows in a row group where nothing else is said: in general, and where rows are made in less time than Prefect takes to
 run a task for 1,000 of them."""
 

@@ -1,10 +1,12 @@
 """Counter-based randomness: a value depends on the run seed, the column, the attempt and the row; on nothing else.
 
 Philox (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011) maps a 256-bit counter and a 128-bit key
-to four 64-bit words. The key is made of seed, column name and attempt; the counter is the row index. So the value of a
-row is the same whatever the row-group size, the order, the machine or the number of resumes, and the streams of two
-columns never meet. A sampler may use as many words per row as it likes: the words of one row are the blocks at
-`(row, 0), (row, 1), ...`, the block number standing in the counter's second word.
+to a *block* of four 64-bit words. The key is made of seed, column name and attempt; the counter is made of the row index.
+So the value of a row is the same whatever the row-group size, the order, the machine or the number of resumes, and the
+streams of two columns never meet.
+
+A sampler may use as many words per row as it likes. The j-th words of four neighbouring rows share the block at
+`(row // 4, j)`, the second number standing in the counter's second word, so none are made in vain.
 """
 
 from __future__ import annotations
@@ -28,20 +30,21 @@ class RowStream:
     attempt: int = 0
 
     def words(self, start: int, rows: int, width: int) -> NDArray[np.uint64]:
-        """Words of rows `start` to `start + rows`, shape `(rows, width)`, uniform over all 64-bit integers."""
-        blocks = -(-width // _WORDS_PER_BLOCK)
-        columns = [self._block(start, rows, number) for number in range(blocks)]
-        joined = columns[0] if blocks == 1 else np.concatenate(columns, axis=1)
-        return joined[:, :width]
+        """Words of rows `start` to `start + rows`, shape `(rows, width)`, uniform over all 64-bit integers.
+
+        The words at one place of all rows, `[:, j]`, stand together in memory.
+        """
+        block, before = divmod(start, _WORDS_PER_BLOCK)
+        key = self._key()
+        made = np.empty((width, rows), dtype=np.uint64)
+        for number in range(width):
+            bits = np.random.Philox(counter=block | (number << 64), key=key)
+            made[number] = bits.random_raw(before + rows)[before:]
+        return made.T
 
     def uniforms(self, start: int, rows: int, width: int = 1) -> NDArray[np.float64]:
         """Floats in [0, 1) with 53 random bits, shape `(rows, width)`."""
         return (self.words(start, rows, width) >> np.uint64(11)).astype(np.float64) * _TO_UNIT
-
-    def _block(self, start: int, rows: int, number: int) -> NDArray[np.uint64]:
-        counter = start | (number << 64)
-        raw = np.random.Philox(counter=counter, key=self._key()).random_raw(rows * _WORDS_PER_BLOCK)
-        return np.asarray(raw, dtype=np.uint64).reshape(rows, _WORDS_PER_BLOCK)
 
     def _key(self) -> int:
         text = f"{self.seed}\x1f{self.column}\x1f{self.attempt}".encode()

@@ -124,12 +124,14 @@ def words_of(stream: RowStream, index: NDArray[np.int64], width: int) -> NDArray
 
 def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Floats in [0, 1) with 53 random bits; as `RowStream.uniforms`."""
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return (words >> np.uint64(11)).view(np.int64).astype(
+        np.float64
+    ) * 2.0**-53  # as signed: a conversion of the CPU's own
 
 
 def open_unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Floats in (0, 1) with 52 random bits: no inverse distribution function is asked for its value at 0 or 1."""
-    return ((words >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    return ((words >> np.uint64(12)).view(np.int64).astype(np.float64) + 0.5) * 2.0**-52
 
 
 def pick(words: NDArray[np.uint64], count: int | NDArray[np.int64]) -> NDArray[np.int64]:

@@ -79,7 +79,7 @@ def _mix(half: NDArray[np.uint32], key: np.uint64) -> NDArray[np.uint32]:
 
 def _tail(words: NDArray[np.uint64]) -> NDArray[np.uint8]:
     """Bytes 4 to 15 of version 4 UUIDs (RFC 9562), shape `(n, 12)`."""
-    tail = words.astype("<u8").view(np.uint8).reshape(len(words), 16)[:, 4:].copy()
+    tail = words.astype("<u8", order="C").view(np.uint8).reshape(len(words), 16)[:, 4:].copy()
     tail[:, 2] = tail[:, 2] & 0x0F | 0x40
     tail[:, 4] = tail[:, 4] & 0x3F | 0x80
     return tail

@@ -233,7 +233,7 @@ def test_row_groups_are_large_where_rows_are_cheap(tmp_path: Path) -> None:
         "processor": samplers(processors=[{"name": "all", "processor_type": "filter", "condition": "mood <> ''"}]),
     }
     sizes = {name: build(config, tmp_path / "d", 3).metadata.row_group_size for name, config in configs.items()}
-    assert sizes == {"samplers": 100_000, "sql": 100_000, "model": 1_000, "processor": 1_000}
+    assert sizes == {"samplers": 250_000, "sql": 250_000, "model": 1_000, "processor": 1_000}
 
 
 def test_rejected_rows_are_stored_and_counted_and_fail_the_flow(tmp_path: Path, mock_server: MockServer) -> None:
