@@ -12,8 +12,8 @@ ROWS, MANY, PEER_ROWS = 1_000_000, 10_000_000, 10_000
 
 
 def lines(bench: Bench) -> Iterator[Line]:
-    """Rows per second of the whole build, files included, with row groups of the default size. A million rows are a second or two, of which the start of a run
-    and its end are a part: what a row costs shows at ten million."""
+    """Rows per second of the whole build, files included, with row groups of the default size. A million rows are a second
+    or two, of which the start of a run and its end are a part: what a row costs shows at ten million."""
     peers, left_out = bench.present((DATA_DESIGNER_TABULAR,))
     commands = {
         "all": bench.job("tabular", ROWS, TABULAR_ROW_GROUP_SIZE),
