@@ -112,22 +112,19 @@ class SeedStageSampler:
             ConfigError: a given column is missing or does not fit, or constraints cannot be satisfied.
         """
         view = {name: _given(name, given, rows) for name in sorted(self.reads)}
-        starts = range(0, rows, _AT_ONCE) or (0,)
-        drawn = [self._draw(start + at, min(_AT_ONCE, rows - at), _slice(view, at)) for at in starts]
-        cells = {config.name: Cells.joined([part[config.name] for part in drawn]) for config in self._configs}
-        return Sampled(
-            {name: column.value for name, column in cells.items()},
-            {name: column.skipped for name, column in cells.items() if column.skipped is not None},
-        )
-
-    def _draw(self, start: int, rows: int, given: View) -> dict[str, Cells]:
-        view = dict(given)
         for group in self._groups:
             view |= group.draw(start, rows, view)
         index = np.arange(start, start + rows, dtype=np.int64)
         for column in self._free:
-            view[column.name] = column.draw(index, 0, view)
-        return view
+            read = {name: view[name] for name in column.inputs}
+            blocks = [slice(at, at + _AT_ONCE) for at in range(0, rows, _AT_ONCE)] or [slice(0)]
+            parts = [column.draw(index[block], 0, _part(read, block)) for block in blocks]
+            view[column.name] = Cells.joined(parts)
+        cells = {config.name: view[config.name] for config in self._configs}
+        return Sampled(
+            {name: column.value for name, column in cells.items()},
+            {name: column.skipped for name, column in cells.items() if column.skipped is not None},
+        )
 
     def require_room(self, rows: int) -> None:
         """Refuse a dataset of so many rows if it needs more short identifiers than there are.
@@ -210,11 +207,8 @@ def _given(name: str, given: Mapping[str, pa.Array], rows: int) -> Cells:
     return Cells(array, array)
 
 
-def _slice(view: View, start: int) -> View:
-    return {
-        name: Cells(cells.value.slice(start, _AT_ONCE), cells.value.slice(start, _AT_ONCE))
-        for name, cells in view.items()
-    }
+def _part(view: View, block: slice) -> View:
+    return {name: cells.part(block) for name, cells in view.items()}
 
 
 def _no_cells(config: SamplerColumnConfig) -> Cells:

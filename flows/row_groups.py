@@ -14,10 +14,12 @@ import math
 import queue
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 from prefect import State
@@ -142,13 +144,18 @@ class Controller:
 
     def _reuse(self) -> None:
         """Count committed row groups; show a few as Cached task runs (many would cost a run each, to do nothing)."""
+        reused = dict(sorted(self.plan.reused.items()))
         with no_collection():
-            for index, manifest in sorted(self.plan.reused.items()):
-                self._end(RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True, manifest=manifest))
+            for index, manifest in reused.items():
+                self.outcomes[index] = RowGroupOutcome(
+                    index=index, outcome=manifest.outcome, reused=True, manifest=manifest
+                )
+        self._count(reused.values())
+        self._rows["reused"] += sum(manifest.requested for manifest in reused.values())
         if self.workers.are_elsewhere:
             return
-        shown = [RowGroupPlan(index, each.start_row, each.planned) for index, each in sorted(self.plan.reused.items())]
-        for _, future in self._map(shown[:MOST_CACHED_SHOWN]):
+        some = islice(reused.values(), MOST_CACHED_SHOWN)
+        for _, future in self._map([RowGroupPlan(each.index, each.start_row, each.planned) for each in some]):
             future.wait()
 
     def stop(self, error: DatagenError, *, grace: float | None = None) -> None:
@@ -285,14 +292,10 @@ class Controller:
     def _end(self, outcome: RowGroupOutcome) -> None:
         self.outcomes[outcome.index] = outcome
         if outcome.manifest is not None:
-            for name in ("written", "rejected", "filtered"):
-                self._rows[name] += getattr(outcome.manifest, name)
+            self._count([outcome.manifest])
             self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
-            self._rows["groups"] += 1
             if self.workers.are_elsewhere and not outcome.reused:
                 self._spend(outcome.manifest)
-            if outcome.manifest.checks:
-                self._tallies = merge([self._tallies, outcome.manifest.checks])
         if self.on_row_group_complete is None or outcome.reused:
             return
         try:
@@ -305,6 +308,12 @@ class Controller:
             )
             failed.__cause__ = error
             self.stop(failed)
+
+    def _count(self, manifests: Collection[RowGroupManifest]) -> None:
+        for name in ("written", "rejected", "filtered"):
+            self._rows[name] += sum(map(attrgetter(name), manifests))
+        self._rows["groups"] += len(manifests)
+        self._tallies = merge([self._tallies, *(manifest.checks for manifest in manifests if manifest.checks)])
 
     def _spend(self, manifest: RowGroupManifest) -> None:
         """Count against the run's budgets what a worker spent."""

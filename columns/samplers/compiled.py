@@ -46,6 +46,12 @@ class Cells:
         compared = value if self.compared is self.value else self.compared.take(chosen)
         return Cells(value, compared, None if self.skipped is None else self.skipped[positions])
 
+    def part(self, block: slice) -> Cells:
+        """The cells of a block of rows; nothing is copied."""
+        value = self.value[block]
+        compared = value if self.compared is self.value else self.compared[block]
+        return Cells(value, compared, None if self.skipped is None else self.skipped[block])
+
     @staticmethod
     def joined(parts: Sequence[Cells]) -> Cells:
         """The cells of all parts, one part after the other; all parts are of one column."""
