@@ -130,9 +130,7 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
                 writer=store.writer,
             )
             _say(plan, store.location)
-            run = _Run(
-                ticket, plan, store, beside, saving, workers, limits, blueprint, callback, started_at, prepared.estimate
-            )
+            run = _Run(ticket, plan, store, saving, workers, limits, blueprint, callback, started_at, prepared.estimate)
             finished = run.carry_out()
             workers.close(at_once=finished.error is not None)
             if finished.error is None:
@@ -165,7 +163,6 @@ class _Run:
     ticket: RunTicket
     plan: Plan
     store: RowGroupStore
-    beside: ThreadPoolExecutor
     saving: Future[ParquetRowGroupSink] | None
     workers: Workers
     limits: LimitsOfRun
@@ -210,12 +207,10 @@ class _Run:
                 stack.enter_context(stream.watched(controller.wake))
             interruption = self._make_rows(controller)
             usage = self._usage(controller)
-            # Nothing of the engine changes any more. To close it is to wait for the disk, and for connections.
-            closing = self.beside.submit(runtime.close)
+            # Nothing of the engine changes any more; to close it, last, is to wait for the disk and for connections.
             say_notices()
             finished = self._conclude(controller, usage)
             artifact.close()
-            closing.result()
         if interruption is not None and not _is_ours(interruption):
             raise interruption  # Prefect's own: a cancellation or a timeout, whose state Prefect sets
         return finished
