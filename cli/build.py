@@ -28,7 +28,12 @@ def build(
     seed: Seed = None,
     row_group_size: Annotated[
         int | None,
-        typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: see docs/running.md]"),
+        typer.Option(
+            "--row-group-size",
+            metavar="R",
+            help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but "
+            "samplers, expressions and SQL]",
+        ),
     ] = None,
     max_row_groups: Annotated[
         int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")

@@ -23,7 +23,12 @@ def plan(
     seed: Seed = None,
     row_group_size: Annotated[
         int | None,
-        typer.Option("--row-group-size", metavar="R", help="Rows per row group. [default: see docs/running.md]"),
+        typer.Option(
+            "--row-group-size",
+            metavar="R",
+            help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but "
+            "samplers, expressions and SQL]",
+        ),
     ] = None,
     resume: Annotated[str | None, typer.Option(metavar="MODE", help="As for build. [default: if-possible]")] = None,
     settings: Settings = None,

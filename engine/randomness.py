@@ -18,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 _WORDS_PER_BLOCK = 4
-_TO_UNIT = 2.0**-53
 
 
 @dataclass(frozen=True)
@@ -44,8 +43,16 @@ class RowStream:
 
     def uniforms(self, start: int, rows: int, width: int = 1) -> NDArray[np.float64]:
         """Floats in [0, 1) with 53 random bits, shape `(rows, width)`."""
-        return (self.words(start, rows, width) >> np.uint64(11)).astype(np.float64) * _TO_UNIT
+        return unit(self.words(start, rows, width))
 
     def _key(self) -> int:
         text = f"{self.seed}\x1f{self.column}\x1f{self.attempt}".encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+
+
+def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Floats in [0, 1) with 53 random bits, of the shape of `words`."""
+    bits = (words >> np.uint64(11)).view(
+        np.int64
+    )  # signed integers are converted by the CPU, unsigned ones by a routine
+    return bits.astype(np.float64) * 2.0**-53

@@ -20,7 +20,7 @@ connection of its own. They are passive, so they never make the loop wait. Under
 never get to the end of the log either, and it would grow for ever; so SQLite's automatic checkpoint stays on at
 `_LOG_PAGES`, where it only has to copy what the thread has not reached. Measured at 1,000 answers a second: at most
 7 ms without a bound on the log, 14 ms with it. Whenever the engine has made all that it was given, as at the end of a run,
-the thread copies what there is (`rest`), while the last row group is committed: then there is nothing left to do to close.
+the thread copies what there is (`rest`), while the last row group is committed: to close is then to delete the log.
 
 *Batches*: what was handed to a provider's batch endpoint and is not settled, by journal key. They are written with a flush,
 since each stands for thousands of answers that are paid for and not here yet; a key is struck off in the transaction that

@@ -74,7 +74,6 @@ class Runtime:
         self.reused = dict(reused)
         self.is_worker = is_worker
         self.stopping = threading.Event()
-        self._is_closed = False
         folder = store.local_path
         self.blueprint = Blueprint(
             ticket.config,
@@ -244,9 +243,6 @@ class Runtime:
 
     def close(self) -> None:
         """`finish`, and let go of everything but the store. May be called twice."""
-        if self._is_closed:
-            return
-        self._is_closed = True
         self.finish()
         loop_thread.run(self._limits.aclose())
         loop_thread.run(self._close_clients())

@@ -21,7 +21,7 @@ from pydantic import BeforeValidator
 
 from prefect_datagen.columns.base import Config, Reference
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.engine.randomness import RowStream
+from prefect_datagen.engine.randomness import RowStream, unit
 from prefect_datagen.engine.values import from_numpy
 
 TIMES = pa.timestamp("us")
@@ -120,13 +120,6 @@ def words_of(stream: RowStream, index: NDArray[np.int64], width: int) -> NDArray
     stretches = np.split(index, np.flatnonzero(np.diff(index) > _MAX_GAP) + 1)
     parts = [stream.words(int(s[0]), int(s[-1] - s[0]) + 1, width)[s - s[0]] for s in stretches]
     return np.concatenate(parts)
-
-
-def unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Floats in [0, 1) with 53 random bits; as `RowStream.uniforms`."""
-    return (words >> np.uint64(11)).view(np.int64).astype(
-        np.float64
-    ) * 2.0**-53  # as signed: a conversion of the CPU's own
 
 
 def open_unit(words: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -16,8 +16,9 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt,
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
-from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick, unit
+from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick
 from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy, int64_values, text_array
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr

@@ -20,8 +20,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit, unit
+from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit
 from prefect_datagen.columns.samplers.numeric import DecimalPlaces, Probability, look_up, rounded
+from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy
 
 _TABLE_ENTRIES = 65_536

@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit, unit
+from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit
+from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy
 
 _Floats = NDArray[np.float64]

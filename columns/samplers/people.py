@@ -20,7 +20,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
-from prefect_datagen.columns.samplers.base import Conversion, Plan, Rows, SamplerParams, Target, TimeText, pick, unit
+from prefect_datagen.columns.samplers.base import Conversion, Plan, Rows, SamplerParams, Target, TimeText, pick
+from prefect_datagen.engine.randomness import unit
 
 MAX_AGE = 114
 ADULT = 18
