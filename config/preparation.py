@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -36,6 +36,8 @@ class ReadableDataset(Protocol):
 
     def run_record(self) -> RunRecord | None: ...
 
+    def stamp(self) -> Hashable | None: ...
+
     def committed(self) -> dict[int, RowGroupManifest]: ...
 
     def metadata(self) -> DatasetMetadata | None: ...
@@ -54,6 +56,7 @@ class Preparation:
         blueprint: the dataset.
         decision: what happens to a dataset that is there.
         plan: row groups to do and to reuse.
+        stamp: of what is committed, when the plan was made.
         estimate: what it will cost.
         paid: columns whose answers are in the journal and not paid for again.
         repairable: rows that were rejected for a cause that a retry can help, where the run repairs.
@@ -66,6 +69,7 @@ class Preparation:
     blueprint: Blueprint
     decision: Decision
     plan: Plan
+    stamp: Hashable | None
     estimate: Estimate
     paid: frozenset[str]
     repairable: int
@@ -81,6 +85,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         SinkError: what is there cannot be read.
     """
     recorded = None if reader is None else reader.run_record()
+    stamp = None if reader is None else reader.stamp()
     seed = choose_seed(run, recorded)
     blueprint = Blueprint(config, run, seed=seed)
     blueprint.sampler.require_room(num_records)
@@ -117,6 +122,7 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
         blueprint=blueprint,
         decision=decision,
         plan=plan,
+        stamp=stamp,
         estimate=estimate(
             blueprint,
             plan,

@@ -150,7 +150,10 @@ class SeedPrefix(Record):
 
 
 class RowGroupOutcome(Record):
-    """The fate of a row group in one run: a manifest where it was committed, an error where it was not."""
+    """The fate of a row group in one run: a manifest where it was committed, an error where it was not.
+
+    Callbacks are given the manifest; `metadata.json` has none, since each is a file of its own.
+    """
 
     index: int
     outcome: Outcome

@@ -25,7 +25,7 @@ from prefect.exceptions import PrefectException
 from pydantic import HttpUrl
 
 from prefect_datagen.engine.errors import DatagenError
-from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, RowGroupOutcome
+from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, RowGroupManifest, RowGroupOutcome
 from prefect_datagen.flows.log import run_log
 from prefect_datagen.flows.progress import ProgressListener, ProgressSnapshot
 from prefect_datagen.flows.results import summary
@@ -102,7 +102,7 @@ class ProgressArtifact:
 
 def show_outcomes(
     metadata: DatasetMetadata,
-    outcomes: Sequence[RowGroupOutcome],
+    manifests: Mapping[int, RowGroupManifest],
     *,
     store: RowGroupStore,
     results_url: HttpUrl | None = None,
@@ -111,8 +111,8 @@ def show_outcomes(
 
     Of very many row groups, the troubled ones come first.
     """
-    ordered = sorted(outcomes, key=lambda outcome: (outcome.outcome is Outcome.COMPLETED, outcome.index))
-    rows = [_table_row(outcome) for outcome in ordered[:_MOST_TABLE_ROWS]]
+    ordered = sorted(metadata.row_groups, key=lambda outcome: (outcome.outcome is Outcome.COMPLETED, outcome.index))
+    rows = [_table_row(outcome, manifests.get(outcome.index)) for outcome in ordered[:_MOST_TABLE_ROWS]]
     try:
         if rows:
             create_table_artifact(rows, description=f"Row groups of {metadata.name}")
@@ -124,8 +124,7 @@ def show_outcomes(
         run_log().warning("artifacts not made: %s", error)
 
 
-def _table_row(outcome: RowGroupOutcome) -> dict[str, str | int]:
-    manifest = outcome.manifest
+def _table_row(outcome: RowGroupOutcome, manifest: RowGroupManifest | None) -> dict[str, str | int]:
     return {
         "row group": outcome.index,
         "outcome": outcome.outcome.value + (" (reused)" if outcome.reused else ""),

@@ -52,6 +52,7 @@ from prefect_datagen.tasks.finalize import FinalizeWork, finalize
 from prefect_datagen.tasks.process_row_group import Process, process_row_group, with_results_in
 from prefect_datagen.tasks.run_limits import LimitsOfRun, ensure_limits
 from prefect_datagen.tasks.runtime import Runtime, opened
+from prefect_datagen.tasks.task_run_events import send_in_batches
 from prefect_datagen.tasks.ticket import RunTicket, Sink
 from prefect_datagen.version import VERSION
 
@@ -112,10 +113,7 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
             LimitsOfRun(config, run_id, several=workers.are_elsewhere) as limits,
         ):
             _set_out(store, prepared)
-            # Planned anew under the lock: another process may have committed since the look without one.
-            plan = make_plan(
-                request.num_records, row_group_size=prepared.plan.row_group_size, committed=store.committed()
-            )
+            plan = _plan_under_lock(prepared, store)
             if plan.todo or staged or blueprint.seed_stream is not None:
                 _mark_as_building(store)
             ticket = RunTicket(
@@ -192,6 +190,7 @@ class _Run:
             inform=lambda text: notices.append((logging.INFO, text)),
         )
         stream = self.blueprint.seed_stream
+        send_in_batches()
         with ExitStack() as stack:
             stack.enter_context(opened(runtime))
             controller = Controller(
@@ -254,6 +253,7 @@ class _Run:
             ticket=self.ticket,
             plan=controller.plan,
             outcomes=controller.outcomes,
+            manifests=controller.manifests.values(),
             error=controller.error,
             checks=controller.check_results(final=controller.error is None),
             schema=self.blueprint.final_schema,
@@ -263,8 +263,8 @@ class _Run:
             started_at=self.started_at,
         )
         error = self._write(metadata, controller.error)
-        outcomes = list(controller.outcomes.values())
-        show_outcomes(metadata, outcomes, store=self.store, results_url=self.ticket.run.results_url)
+        url = self.ticket.run.results_url
+        show_outcomes(metadata, controller.manifests, store=self.store, results_url=url)
         run_log().info("%s: %s", metadata.status.value, summary(metadata))
         return Finished(metadata, error)
 
@@ -316,6 +316,14 @@ def _set_out(store: RowGroupStore, prepared: Preparation) -> None:
                 created_at=datetime.now(UTC),
             )
         )
+
+
+def _plan_under_lock(prepared: Preparation, store: RowGroupStore) -> Plan:
+    """The plan of now: another process may have committed since the look without a lock."""
+    plan = prepared.plan
+    if prepared.stamp is not None and store.stamp() == prepared.stamp:
+        return plan
+    return make_plan(plan.num_records, row_group_size=plan.row_group_size, committed=store.committed())
 
 
 def _mark_as_building(store: RowGroupStore) -> None:

@@ -83,7 +83,7 @@ def _timeout_of_flow() -> float:
 
 @dataclass
 class Controller:
-    """One run's row groups. `error` says why it ended early, where it did."""
+    """One run's row groups. `error` says why it ended early, where it did; `outcomes` and `manifests` are by row group."""
 
     runtime: Runtime
     backlog: Backlog
@@ -94,6 +94,7 @@ class Controller:
     on_progress: Callable[[ProgressSnapshot], None] = lambda snapshot: None
     error: DatagenError | None = None
     outcomes: dict[int, RowGroupOutcome] = field(default_factory=dict)
+    manifests: dict[int, RowGroupManifest] = field(default_factory=dict)
     _ended: queue.SimpleQueue[tuple[RowGroupPlan, RowGroupFuture] | None] = field(default_factory=queue.SimpleQueue)
     _admitted: dict[int, RowGroupPlan] = field(default_factory=dict)
     _tries: Counter[int] = field(default_factory=Counter)
@@ -147,9 +148,8 @@ class Controller:
         reused = dict(sorted(self.plan.reused.items()))
         with no_collection():
             for index, manifest in reused.items():
-                self.outcomes[index] = RowGroupOutcome(
-                    index=index, outcome=manifest.outcome, reused=True, manifest=manifest
-                )
+                self.outcomes[index] = RowGroupOutcome(index=index, outcome=manifest.outcome, reused=True)
+        self.manifests |= reused
         self._count(reused.values())
         self._rows["reused"] += sum(manifest.requested for manifest in reused.values())
         if self.workers.are_elsewhere:
@@ -290,8 +290,9 @@ class Controller:
         self._end(RowGroupOutcome(index=index, outcome=Outcome.ABORTED, message=why))
 
     def _end(self, outcome: RowGroupOutcome) -> None:
-        self.outcomes[outcome.index] = outcome
+        self.outcomes[outcome.index] = outcome.model_copy(update={"manifest": None})
         if outcome.manifest is not None:
+            self.manifests[outcome.index] = outcome.manifest
             self._count([outcome.manifest])
             self._rows["reused"] += outcome.manifest.requested if outcome.reused else 0
             if self.workers.are_elsewhere and not outcome.reused:

@@ -6,7 +6,7 @@ relative to the dataset's root. Failures are `OSError`; the dataset directory ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -71,6 +71,10 @@ class Files(Protocol):
 
     def sizes(self, folder: str) -> dict[str, int]:
         """Bytes of every file in a folder by name; subfolders are left out. Empty where it is missing."""
+        ...
+
+    def stamp(self, folder: str) -> Hashable | None:
+        """Equal stamps of a folder: no name in it came, went or was replaced in between. None where nothing tells."""
         ...
 
     def exists(self, path: str) -> bool:

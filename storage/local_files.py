@@ -14,8 +14,9 @@ import ctypes
 import errno
 import os
 import shutil
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import chain
@@ -43,6 +44,9 @@ if TYPE_CHECKING:
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _NO_EXCHANGE = (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EXDEV)
+_SETTLED = 2.0
+"""Seconds after which a folder's time tells one change from the next. File systems count in steps of up to two seconds."""
+
 _READERS = 8
 _BATCH = 64
 
@@ -110,6 +114,13 @@ class LocalFiles:
                 return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         except FileNotFoundError:
             return {}
+
+    def stamp(self, folder: str) -> Hashable | None:
+        try:
+            found = os.stat(self._root / folder)
+        except FileNotFoundError:
+            return ()
+        return (found.st_ino, found.st_mtime_ns) if abs(time.time() - found.st_mtime) > _SETTLED else None
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(self._root / path)

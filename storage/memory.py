@@ -85,6 +85,9 @@ class MemoryStore:
         """Manifests by row group, ascending."""
         return {stored.manifest.index: stored.manifest for stored in self._in_order()}
 
+    def stamp(self) -> None:
+        """Nothing tells; there is little to read."""
+
     def manifest(self, index: int) -> RowGroupManifest | None:
         """The manifest of a row group, or None where it is not committed."""
         return self.committed().get(index)

@@ -94,6 +94,9 @@ class RemoteFiles:
             files = [(posixpath.basename(entry["name"]), entry["size"]) for entry in entries if entry["type"] == "file"]
             return {name: int(size) for name, size in files if name}
 
+    def stamp(self, folder: str) -> None:
+        return None
+
     def exists(self, path: str) -> bool:
         with self._asking(path):
             full = self._full(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -163,6 +163,10 @@ class RowGroupStore(Protocol):
         Raises:
             SinkError: a manifest is unreadable, or its part is not there in the size it says.
         """
+        ...
+
+    def stamp(self) -> Hashable | None:
+        """Equal stamps, not None: `committed` says the same."""
         ...
 
     def manifest(self, index: int) -> RowGroupManifest | None:

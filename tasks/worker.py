@@ -20,6 +20,7 @@ from prefect_datagen.engine.errors import RunInterruptedError, SinkError
 from prefect_datagen.processors import Stage
 from prefect_datagen.storage.directory import DatasetDirectory
 from prefect_datagen.tasks.runtime import Runtime, runtime_of
+from prefect_datagen.tasks.task_run_events import send_in_batches
 from prefect_datagen.tasks.ticket import RunTicket
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class _Worker:
             writer=ticket.writer, schema=blueprint.schema, staged=staged
         )
         log = logging.getLogger("prefect_datagen")
+        send_in_batches()
         self.runtime = Runtime(ticket, store=self._store, reused={}, is_worker=True, notify=log.warning)
         self._closed = threading.Event()
         self.is_over = False

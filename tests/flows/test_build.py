@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from prefect_datagen.engine.errors import (
     ResumeRefusedError,
     ShortfallError,
 )
-from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, Record, RowGroupOutcome, Verdict
+from prefect_datagen.engine.outcomes import DatasetMetadata, Outcome, Record, RowGroupManifest, RowGroupOutcome, Verdict
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.preview import preview_dataset
 from prefect_datagen.flows.results import BuildResult
@@ -157,6 +158,41 @@ def test_a_run_reads_each_manifest_once_and_marks_only_what_it_changes(
     said.clear()
     build(samplers(), tmp_path / "d", 16, row_group_size=4)
     assert said == [Verdict.BUILDING, Verdict.COMPLETE]
+
+
+def test_what_is_committed_is_read_again_under_the_lock_where_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    committed, open_sink = DatasetReader.committed, ParquetRowGroupSink.open
+    manifest = tmp_path / "d" / "manifests" / "part-00002.json"
+
+    def reads(reader: DatasetReader) -> dict[int, RowGroupManifest]:
+        read.append(reader.location)
+        return committed(reader)
+
+    def opens(sink: ParquetRowGroupSink, **options: Any) -> DatasetDirectory:
+        if not manifest.exists():
+            manifest.write_bytes(content)  # another process commits between the look without a lock and the lock
+        return open_sink(sink, **options)
+
+    def settle() -> None:
+        for folder in ("manifests", "data"):
+            os.utime(tmp_path / "d" / folder, times=(0, 0))
+
+    build(samplers(), tmp_path / "d", 12, row_group_size=4)
+    content = manifest.read_bytes()
+    settle()
+    monkeypatch.setattr(DatasetReader, "committed", reads)
+    monkeypatch.setattr(ParquetRowGroupSink, "open", opens)
+    build(samplers(), tmp_path / "d", 12, row_group_size=4)
+    assert len(read) == 1
+    manifest.unlink()
+    settle()
+    result = build(samplers(), tmp_path / "d", 12, row_group_size=4)
+    assert len(read) == 3
+    assert [outcome.reused for outcome in result.metadata.row_groups] == [True] * 3
+    assert manifest.read_bytes() == content
 
 
 def test_a_larger_number_extends_and_keeps_committed_parts(tmp_path: Path, mock_server: MockServer) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -52,6 +54,29 @@ def test_a_manifest_that_somebody_holds_is_not_parsed_again(dataset: Path) -> No
     changed = DatasetReader(dataset).committed()
     assert changed[0] is held[0]
     assert (held[1].part_sha256, changed[1].part_sha256) == (digest, digest[::-1])
+
+
+def test_a_stamp_tells_that_nothing_was_committed_since(dataset: Path, schema: pa.Schema, make_commit: Make) -> None:
+    folders = [dataset / "manifests", dataset / "data"]
+
+    def settle(seconds: int) -> None:
+        for folder in folders:
+            os.utime(folder, times=(0, time.time() - seconds))
+
+    reader = DatasetReader(dataset)
+    assert reader.stamp() is None  # changed a moment ago: the time of the folder might not tell another change
+    settle(3600)
+    first = reader.stamp()
+    assert first is not None
+    assert reader.stamp() == first
+    with DatasetDirectory(dataset, schema=schema) as store:
+        assert store.stamp() == first
+        store.commit(make_commit(2))
+        assert store.stamp() is None
+        settle(60)
+        assert store.stamp() not in (None, first)
+    os.utime(dataset / "data", times=(0, 0))  # a part that was taken away or put back counts, too
+    assert reader.stamp() not in (None, first)
 
 
 def test_the_first_rows_are_read_from_the_row_groups_that_hold_them(dataset: Path) -> None:
