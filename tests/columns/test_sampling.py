@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from prefect_datagen.columns import sampling
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.samplers.base import words_of
 from prefect_datagen.columns.sampling import SeedStageSampler, check_together
@@ -105,6 +106,15 @@ def test_values_are_the_same_in_any_blocks_in_any_order(name: str) -> None:
     assert again.sample(120, 60, {}).arrays == {key: array[120:180] for key, array in whole.items()}
     assert again.sample(0, 1, {}).arrays == {key: array[:1] for key, array in whole.items()}
     assert whole["plain"] != SeedStageSampler(with_parents(name), seed=18).sample(0, ROWS, {}).arrays["plain"]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_many_rows_are_drawn_in_blocks_that_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = SeedStageSampler(with_parents(name), seed=17)
+    whole = sampler.sample(3, ROWS, {}).arrays
+    monkeypatch.setattr(sampling, "_FEW", 20)
+    monkeypatch.setattr(sampling, "_AT_ONCE", 7)
+    assert sampler.sample(3, ROWS, {}).arrays == whole
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
