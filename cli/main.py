@@ -30,8 +30,8 @@ _COMMANDS = (  # in the order of the help; each is a function of its name in a m
     "mock-model",
 )
 
-_QUICK = frozenset({"validate", "describe", "plan"})
-"""Commands that look at a config and end."""
+_QUICK = frozenset({"", "validate", "describe", "plan"})
+"""Commands that look at a config and end; the empty name is the help's."""
 
 
 def application(*only: str) -> typer.Typer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 import os
-import socket
+import platform
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +71,7 @@ class ServerSettings:
             return True
         if is_loopback(self.host):
             return is_loopback(name)
-        return _is_address(name) or name == socket.gethostname().lower()
+        return _is_address(name) or name == platform.node().lower()
 
 
 def parse_startup_timeout(text: str) -> float:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import duckdb
@@ -21,7 +21,7 @@ import pytest
 
 from prefect_datagen.engine.errors import ResumeRefusedError, SinkError
 from prefect_datagen.engine.outcomes import DatasetMetadata, RowGroupManifest
-from prefect_datagen.storage import DatasetDirectory, DatasetReader, RowGroupCommit, RunRecord
+from prefect_datagen.storage import DatasetDirectory, DatasetReader, RowGroupCommit, RunRecord, local_files
 
 Make = Callable[..., RowGroupCommit]
 Disk = Callable[[str], Path]
@@ -77,6 +77,29 @@ def test_a_stamp_tells_that_nothing_was_committed_since(dataset: Path, schema: p
         assert store.stamp() not in (None, first)
     os.utime(dataset / "data", times=(0, 0))  # a part that was taken away or put back counts, too
     assert reader.stamp() not in (None, first)
+
+
+@pytest.mark.parametrize(("slow", "threads"), [(0.0, True), (3600.0, False)])
+def test_many_files_are_read_in_order_by_threads_only_where_that_is_slow(
+    slow: float, threads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here: set[int] = set()
+    read = local_files._read
+
+    def noted(paths: Sequence[str]) -> list[bytes]:
+        here.add(threading.get_ident())
+        return read(paths)
+
+    monkeypatch.setattr(local_files, "_SLOW", slow)
+    monkeypatch.setattr(local_files, "_read", noted)
+    contents = [b"", b"x" * 200_000, *(str(number).encode() for number in range(300))]
+    for number, content in enumerate(contents):
+        (tmp_path / str(number)).write_bytes(content)
+    names = [str(number) for number in range(len(contents))]
+    assert local_files.LocalFiles(tmp_path).read_all(names) == contents
+    assert (here != {threading.get_ident()}) is threads
+    with pytest.raises(FileNotFoundError):
+        local_files.LocalFiles(tmp_path).read_all([*names, "missing"])
 
 
 def test_the_first_rows_are_read_from_the_row_groups_that_hold_them(dataset: Path) -> None:
