@@ -8,7 +8,7 @@ How much to hold is decided at each *look* at the limit (its slots, how many are
 
 * Free slots go to whoever has calls that wait for one. Beyond the fair share (slots / processes) a process takes them
   only when they were free at the look before, too: those that are below theirs go first.
-* Where no slot is free, a process that holds more than its fair share gives the rest back when another one joins, and
+* Where no slot is free, a process that holds more than its fair share gives the rest back once another one has joined, and
   every `YIELD_EVERY` looks, since the others' needs change; what they do not take it takes again. With more processes
   than slots the fair share is none, so they take turns.
 * Where no slot is free, slots that were not used since the last look are given back.
@@ -68,6 +68,7 @@ class Share:
         self._hungry = False
         self._was_free = False
         self._members = 1
+        self._joined = False
         self._full_looks = 0
 
     # -- What calls do
@@ -112,12 +113,13 @@ class Share:
         hungry, peak, was_free = self._hungry or self.held == 0, self._peak, self._was_free
         self._hungry, self._peak = False, self.in_flight
         free, fair = max(0, view.slots - view.taken), view.slots // max(1, view.members)
-        joined, self._members = view.members > self._members, view.members
+        self._joined, self._members = self._joined or view.members > self._members, view.members
         self._was_free = free > 0
         if free == 0 and view.members > 1:
             self._full_looks += 1
             used = max(1, peak) if self._bounds_calls and not hungry else self.held
-            yields = (joined and fair > 0) or self._full_looks % YIELD_EVERY == 0
+            yields = (self._joined and fair > 0) or self._full_looks % YIELD_EVERY == 0
+            self._joined = self._joined and not yields
             return min(self.held, used, fair) if yields else min(self.held, used)
         if not hungry:
             return self.held

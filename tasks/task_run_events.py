@@ -8,7 +8,8 @@ a row group cost in the flow's process.
     here       events of 50 ms ─► thread ─► loop: related as those before ─► web socket
 
 Prefect has no setting for either, so two methods of the worker that this process already has are replaced. An event is sent
-as Prefect sends it, in the same order, with the same related resources.
+as Prefect sends it, in the same order, with the same related resources. A Prefect whose worker is built otherwise sends one
+by one, as ever.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ LINGER = 0.05
 _MOST_REMEMBERED = 100
 """Flow runs, by tags of their task runs, whose related resources are known."""
 
+_NEEDED = ("_handle", "_queue", "_stopped", "_logger", "attach_related_resources_from_context")
+"""What is used of a worker."""
+
 _in_batches: WeakSet[EventsWorker] = WeakSet()
 _lock = threading.Lock()
 
@@ -39,7 +43,7 @@ def send_in_batches() -> None:
         return
     worker = EventsWorker.instance()
     with _lock:
-        if worker not in _in_batches:
+        if worker not in _in_batches and all(hasattr(worker, name) for name in _NEEDED):
             _in_batches.add(worker)
             _Batches(worker)
 

@@ -80,6 +80,23 @@ def test_a_second_process_gets_its_half_within_a_few_looks() -> None:
     assert limit.run(8)[-1] == [32, 32]
 
 
+def test_a_process_that_joins_while_a_slot_is_free_gets_its_half_as_soon_as_none_is() -> None:
+    share = Share()
+    share.ask_for(6, of="model")
+    share.resize(5, slots=6, now=0.0)
+    for _ in range(5):
+        share.started(0.0)
+    share.unserved(0.0)
+    assert share.look(SharedLimitView(slots=6, taken=5, members=2)) == 5  # it has joined and leased nothing yet
+    share.unserved(1.0)
+    assert share.look(SharedLimitView(slots=6, taken=6, members=2)) == 3
+    share.resize(3, slots=6, now=2.0)
+    for _ in range(2):
+        share.ended()
+    share.unserved(2.0)
+    assert share.look(SharedLimitView(slots=6, taken=6, members=2)) == 3  # once
+
+
 def test_the_last_process_takes_what_the_others_left_behind() -> None:
     limit = Limit(64, [Process(demand=64), Process(demand=64)])
     limit.run(10)
