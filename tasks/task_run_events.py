@@ -24,7 +24,7 @@ from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events import Event, RelatedResource
 from prefect.events.worker import EventsWorker, should_emit_events
 
-LINGER = 0.05
+_LINGER = 0.05
 """Seconds after an event in which those that follow are gathered."""
 
 _MOST_REMEMBERED = 100
@@ -63,7 +63,7 @@ class _Batches:
         await self._send(event)
         worker = self._worker
         if not worker._stopped:
-            await asyncio.sleep(LINGER)
+            await asyncio.sleep(_LINGER)
         for _ in range(worker._queue.qsize()):
             following = worker._queue.get_nowait()
             try:
