@@ -13,6 +13,7 @@ from prefect_datagen.cli.options import (
     Endpoint,
     NumRecords,
     Offline,
+    RowGroupSize,
     Seed,
     Settings,
     make_endpoints,
@@ -26,15 +27,7 @@ def build(
     num_records: NumRecords,
     output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")],
     seed: Seed = None,
-    row_group_size: Annotated[
-        int | None,
-        typer.Option(
-            "--row-group-size",
-            metavar="R",
-            help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but "
-            "samplers, expressions and SQL]",
-        ),
-    ] = None,
+    row_group_size: RowGroupSize = None,
     max_row_groups: Annotated[
         int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")
     ] = None,

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the dataset.")]
 NumRecords = Annotated[int, typer.Option("-n", "--num-records", min=0, help="Rows to make.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Run seed; the same seed gives the same sampled values.")]
+RowGroupSize = Annotated[
+    int | None,
+    typer.Option(
+        "--row-group-size",
+        metavar="R",
+        help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but samplers, "
+        "expressions and SQL]",
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prefect_datagen.cli.options import ConfigFile, NumRecords, Seed, Settings, make_run, split_settings
+from prefect_datagen.cli.options import ConfigFile, NumRecords, RowGroupSize, Seed, Settings, make_run, split_settings
 
 if TYPE_CHECKING:
     from prefect_datagen.config.estimate import Estimate, Range
@@ -21,15 +21,7 @@ def plan(
         str | None, typer.Option("-o", "--output", metavar="DIR", help="The dataset that the build would write.")
     ] = None,
     seed: Seed = None,
-    row_group_size: Annotated[
-        int | None,
-        typer.Option(
-            "--row-group-size",
-            metavar="R",
-            help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but "
-            "samplers, expressions and SQL]",
-        ),
-    ] = None,
+    row_group_size: RowGroupSize = None,
     resume: Annotated[str | None, typer.Option(metavar="MODE", help="As for build. [default: if-possible]")] = None,
     settings: Settings = None,
 ) -> None:
