@@ -67,8 +67,7 @@ class Share:
         self._peak = 0
         self._hungry = False
         self._was_free = False
-        self._members = 1
-        self._joined = False
+        self._members = 1  # that room was made for
         self._full_looks = 0
 
     # -- What calls do
@@ -113,13 +112,14 @@ class Share:
         hungry, peak, was_free = self._hungry or self.held == 0, self._peak, self._was_free
         self._hungry, self._peak = False, self.in_flight
         free, fair = max(0, view.slots - view.taken), view.slots // max(1, view.members)
-        self._joined, self._members = self._joined or view.members > self._members, view.members
+        joined, self._members = view.members > self._members, min(self._members, view.members)
         self._was_free = free > 0
         if free == 0 and view.members > 1:
             self._full_looks += 1
             used = max(1, peak) if self._bounds_calls and not hungry else self.held
-            yields = (self._joined and fair > 0) or self._full_looks % YIELD_EVERY == 0
-            self._joined = self._joined and not yields
+            yields = (joined and fair > 0) or self._full_looks % YIELD_EVERY == 0
+            if yields:
+                self._members = view.members
             return min(self.held, used, fair) if yields else min(self.held, used)
         if not hungry:
             return self.held
