@@ -191,7 +191,7 @@ def _walk(node: Any, columns: set[str], bound: frozenset[str]) -> str | None:
         if node["column_names"][0] not in bound:
             columns.add(node["column_names"][0])  # what follows the first name is a field of a struct
         return None
-    if kind == "FUNCTION":
+    if kind == "FUNCTION" and not node["is_operator"]:
         refused = _function_problem(node["function_name"])
         if refused is not None:
             return refused

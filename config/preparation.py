@@ -51,7 +51,6 @@ class Preparation:
 
     Attributes:
         recorded: what the dataset that is there says of the run that made it, or None.
-        metadata: what it says of itself. Kept, so that it is not parsed again while the run lasts.
         seed: the run seed: given, recorded, or drawn.
         blueprint: the dataset.
         decision: what happens to a dataset that is there.
@@ -64,7 +63,6 @@ class Preparation:
     """
 
     recorded: RunRecord | None
-    metadata: DatasetMetadata | None
     seed: int
     blueprint: Blueprint
     decision: Decision
@@ -110,14 +108,15 @@ def prepare(config: DatasetConfig, run: RunConfig, *, num_records: int, reader: 
             committed = {index: manifest for index, manifest in committed.items() if index not in lost}
     size = run.row_group_size or _row_group_size(config, recorded, decision)
     plan = make_plan(num_records, row_group_size=size, committed=committed)
-    metadata = None if reader is None else reader.metadata()
+    metadata = None
+    if reader is not None and plan.todo and config.model_configs:  # nothing else has a price; it tells all row groups
+        metadata = reader.metadata()
     paid, paid_rows = frozenset[str](), 0
     if run.journal and decision.course in (Course.SUPERSEDE, Course.REPAIR):
         paid = paid_columns(blueprint, recorded) if same_seed_rows else frozenset()
         paid_rows = intact if decision.course is Course.REPAIR else metadata.actual_num_records if metadata else 0
     return Preparation(
         recorded=recorded,
-        metadata=metadata,
         seed=seed,
         blueprint=blueprint,
         decision=decision,

@@ -55,9 +55,9 @@ INTERRUPT_GRACE_ELSEWHERE = 3.0
 MOST_DRAINING = 8.0
 """Seconds after which an interrupted run waits no longer for row groups whose user code does not return."""
 
-MOST_CACHED_SHOWN = 10
+MOST_CACHED_SHOWN = 3
 """Committed row groups that a resume shows as Cached task runs. Each costs tens of milliseconds here and on the server,
-and the table of row groups shows the others."""
+and the table of row groups shows them all."""
 
 _TIMEOUT_PATIENCE = 0.25
 """Seconds that Prefect has to end a run that exceeds the flow's timeout, before the controller does."""

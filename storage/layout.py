@@ -39,7 +39,6 @@ SET_ASIDE = (METADATA, MANIFESTS, RUN, CONFIG, DATA, ROW_GROUPS, REJECTS, TRACES
 does every file that this package does not know."""
 
 _PART = re.compile(r"part-(\d{5,})\.(?:parquet|json)")
-_TEMPORARY = re.compile(r"\..+\.tmp")
 _RESULT = re.compile(r"row-group-(\d{5,})(?:-.*)?")
 
 
@@ -61,7 +60,7 @@ def part_index(name: str) -> int | None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that was being written."""
-    return _TEMPORARY.fullmatch(name) is not None
+    return name.startswith(".") and name.endswith(".tmp")
 
 
 def result_key(index: int, *, fingerprint: str) -> str:

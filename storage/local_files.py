@@ -118,11 +118,14 @@ class LocalFiles:
             return []
 
     def sizes(self, folder: str) -> dict[str, int]:
-        try:
-            with os.scandir(self._root / folder) as entries:
-                return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
-        except FileNotFoundError:
-            return {}
+        found = {}
+        with suppress(FileNotFoundError), os.scandir(self._root / folder) as entries:
+            for entry in filter(os.DirEntry.is_file, entries):
+                try:
+                    found[entry.name] = entry.stat().st_size
+                except FileNotFoundError:  # a writer renamed it meanwhile: the file was not finished, or is taken back
+                    continue
+        return found
 
     def stamp(self, folder: str) -> Hashable | None:
         try:

@@ -409,6 +409,25 @@ def test_row_groups_are_committed_from_many_threads(
         assert store.rejects().num_rows == 24
 
 
+def test_a_reader_beside_a_writer_misses_no_part(dataset: Path) -> None:
+    whole, stop = DatasetReader(dataset).committed(), threading.Event()
+
+    def write_on() -> None:
+        """What a commit does to the folder: a name that is there one moment and gone the next."""
+        while not stop.is_set():
+            temporary = dataset / "data" / ".part-00099.parquet.tmp"
+            temporary.touch()
+            os.replace(temporary, dataset / "data" / "part-00099.parquet")
+
+    writer = threading.Thread(target=write_on)
+    writer.start()
+    try:
+        assert all(DatasetReader(dataset).committed() == whole for _ in range(1_000))
+    finally:
+        stop.set()
+        writer.join()
+
+
 def test_a_process_that_joins_commits_under_the_lock_of_the_one_that_opened(
     dataset: Path, schema: pa.Schema, make_commit: Make
 ) -> None:
