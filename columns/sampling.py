@@ -39,12 +39,9 @@ from prefect_datagen.columns.samplers.identifiers import SHORT_FORMS, UUIDSample
 from prefect_datagen.columns.samplers.temporal import TimeDeltaSamplerParams
 from prefect_datagen.engine.errors import ConfigError, InternalError
 
-_AT_ONCE = 16_000
-"""Rows drawn at a time. Their arrays fit into the CPU's cache, and are small enough (128 KiB) for the allocator to keep:
-larger ones are given back to the system, and fetched from it page by page, with each step of a formula."""
-
-_FEW = 64_000
-"""Rows that are drawn as one block all the same. There is less to gain, and joined blocks take memory in two allocators."""
+_AT_ONCE = 64_000
+"""Rows drawn at a time. With fewer, threads hand the interpreter's lock to each other as long as they compute: four of them
+took 88 ms for 250,000 rows of seven columns in blocks of 16,000, and 48 ms in these. More only take more memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +117,7 @@ class SeedStageSampler:
         index = np.arange(start, start + rows, dtype=np.int64)
         for column in self._free:
             read = {name: view[name] for name in column.inputs}
-            size = rows if rows <= _FEW else _AT_ONCE
-            blocks = [slice(at, at + size) for at in range(0, rows, size)] if rows else [slice(0)]
+            blocks = [slice(at, at + _AT_ONCE) for at in range(0, rows, _AT_ONCE)] or [slice(0)]
             parts = [column.draw(index[block], 0, _part(read, block)) for block in blocks]
             view[column.name] = Cells.joined(parts)
         cells = {config.name: view[config.name] for config in self._configs}

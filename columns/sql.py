@@ -125,7 +125,8 @@ class SqlGenerator:
     def _evaluate(self, table: pa.Table, start: int, rejected: dict[int, CellError]) -> Iterator[pa.Array]:
         """The values in order; where a part fails, its halves are tried, down to the rows that fail."""
         try:
-            yield _evaluate(self._sql, table).cast(self._type)
+            values = _evaluate(self._sql, table)
+            yield values if values.type == self._type else values.cast(self._type)
         except _errors_of_values() as error:
             if len(table) == 1:
                 rejected[start] = CellError(f"expr: {_first_line(error)}", reason="sql")

@@ -157,9 +157,13 @@ def _row_group_size(config: DatasetConfig, recorded: RunRecord | None, decision:
     """
     if recorded is not None and decision.course in (Course.CONTINUE, Course.REPAIR):
         return recorded.row_group_size
+    return TABULAR_ROW_GROUP_SIZE if is_tabular(config) else ROW_GROUP_SIZE
+
+
+def is_tabular(config: DatasetConfig) -> bool:
+    """Whether nothing but samplers, expressions and SQL makes the rows."""
     kinds = {column.column_type for column in config.columns}  # type: ignore[attr-defined]  # every type of column has one
-    is_tabular = kinds <= _TABULAR and config.seed_config is None and not config.processors
-    return TABULAR_ROW_GROUP_SIZE if is_tabular else ROW_GROUP_SIZE
+    return kinds <= _TABULAR and config.seed_config is None and not config.processors
 
 
 def repairable_row_groups(reader: ReadableDataset, committed: Mapping[int, RowGroupManifest]) -> dict[int, int]:

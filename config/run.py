@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, HttpUrl, model_validator
 
 from prefect_datagen.columns.base import Config
+
+if TYPE_CHECKING:
+    from prefect_datagen.config.plan import Plan
 
 
 class ResumeMode(StrEnum):
@@ -109,7 +112,8 @@ class RunConfig(Config):
     resume: ResumeMode = Field(default=ResumeMode.IF_POSSIBLE, description="What to do with a dataset that is there.")
     stages: Stages = Field(
         default=Stages.AUTO,
-        description=f"Task runs for each stage, or one per row group. auto: inline from {MANY_ROW_GROUPS} row groups on.",
+        description=f"Task runs for each stage, or one per row group. auto: inline from {MANY_ROW_GROUPS} row groups on, "
+        f"and where nothing but samplers, expressions and SQL makes {TABULAR_ROW_GROUP_SIZE:,} rows or more.",
     )
 
     on_shortfall: OnShortfall = Field(default=OnShortfall.FAIL, description="Fail the flow, or end it as Partial.")
@@ -173,8 +177,14 @@ class RunConfig(Config):
         size = self.row_group_size or ROW_GROUP_SIZE
         return max(ROW_GROUPS_AT_ONCE, min(_MOST_BATCHED_ROW_GROUPS, -(-_BATCHED_ROWS // size)))
 
-    def inline_stages(self, row_groups: int) -> bool:
-        """Whether stages are plain calls in a run of so many row groups."""
+    def inline_stages(self, plan: Plan, *, tabular: bool) -> bool:
+        """Whether stages are plain calls.
+
+        Args:
+            plan: the run's.
+            tabular: whether nothing but samplers, expressions and SQL makes the rows. A stage of these takes a tenth of a
+                second, and its task run takes Prefect's server as long again.
+        """
         if self.stages is Stages.AUTO:
-            return row_groups >= MANY_ROW_GROUPS
+            return plan.row_groups >= MANY_ROW_GROUPS or (tabular and plan.num_records >= TABULAR_ROW_GROUP_SIZE)
         return self.stages is Stages.INLINE

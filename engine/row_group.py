@@ -156,7 +156,7 @@ class RowGroup:
         for name, type_ in zip(node.produces, node.types, strict=True):
             array = made.arrays[name]
             if len(rows) == self.rows:
-                self._arrays[name] = array.cast(type_)
+                self._arrays[name] = array if array.type == type_ else array.cast(type_)
                 continue
             values: list[Any] = [_default(node, name)] * self.rows
             for row, value in zip(rows, array.to_pylist(), strict=True):

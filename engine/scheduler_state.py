@@ -432,11 +432,14 @@ class SchedulerState:
         fate[list(event.rejected)] = DROPPED
         fate[as_bytes(group.dropped) != 0] = DROPPED  # rejected while the column was being made
         rows = Positions.of(event.rows).array
+        fates = fate[rows]
         todo: _Todo = []
         for row in event.rejected:
             self._drop_row(group, row, todo)
-        for state in (DONE, SKIPPED, DROPPED):
-            self._finish_rows(group, event.node, rows[fate[rows] == state], state, todo)
+        for state, count in enumerate(count_states(fates)):
+            if count:
+                ended = rows if count == len(rows) else rows[fates == state]
+                self._finish_rows(group, event.node, ended, state, todo)
         return self._conclude(group, todo, [])
 
     def _column_cancelled(self, event: ColumnCancelled) -> list[Instruction]:
@@ -532,8 +535,8 @@ class SchedulerState:
     def _group_of_unit(self, event: ColumnDone | ColumnCancelled) -> CellTable:
         group = self._groups.get(event.row_group)
         if group is not None and event.node in range(len(group.cells)) and self._is_unit[event.node] and event.rows:
-            running = np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING)
-            if np.array_equal(running, np.sort(Positions.of(event.rows).array)):
+            running, given = np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING), Positions.of(event.rows).array
+            if np.array_equal(running, given) or np.array_equal(running, np.sort(given)):
                 return group
         raise _illegal(f"{_unit(event)} does not run for the {len(event.rows)} rows given", event.row_group)
 

@@ -91,9 +91,9 @@ def from_numpy(values: NDArray[Any]) -> pa.Array:
     return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), len(together), [None, pa.py_buffer(together)])
 
 
-def int64_values(array: pa.Array) -> NDArray[np.int64]:
-    """`array.to_numpy()` of an int64 array, none missing, without a copy, and without pandas as well."""
-    return np.frombuffer(array.buffers()[1], np.int64, count=len(array), offset=8 * array.offset)
+def int32_values(array: pa.Array) -> NDArray[np.int32]:
+    """`array.to_numpy()` of an int32 array, none missing, without a copy, and without pandas as well."""
+    return np.frombuffer(array.buffers()[1], np.int32, count=len(array), offset=4 * array.offset)
 
 
 def text_scalar(text: str) -> pa.Scalar:

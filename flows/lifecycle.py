@@ -30,7 +30,7 @@ from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.dataset import ConfigSource, DatasetConfig
 from prefect_datagen.config.estimate import Estimate
 from prefect_datagen.config.plan import Plan, make_plan
-from prefect_datagen.config.preparation import Preparation, fingerprint, prepare, repairable_row_groups
+from prefect_datagen.config.preparation import Preparation, fingerprint, is_tabular, prepare, repairable_row_groups
 from prefect_datagen.config.resume import Course
 from prefect_datagen.config.run import OnShortfall, RunConfig, TaskRunnerKind
 from prefect_datagen.engine.errors import ConfigError, DatagenError, RunInterruptedError, SinkError
@@ -124,7 +124,7 @@ def execute(request: RunRequest, *, read: Callable[[RowGroupStore], None] = lamb
                 fingerprint=fingerprint(blueprint.fingerprint_parts),
                 sink=sink,
                 endpoints=tuple(request.endpoints),
-                inline=request.run.inline_stages(plan.row_groups),
+                inline=request.run.inline_stages(plan, tabular=is_tabular(config)),
                 writer=store.writer,
             )
             _say(plan, store.location)

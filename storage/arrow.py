@@ -55,10 +55,10 @@ def write_parquet(table: pa.Table, sink: pa.BufferOutputStream, **options: Any) 
 
 def distinct_values(values: pa.Array) -> int | None:
     """How many different values there are, nulls left out; None for a type that Arrow does not tell it of."""
-    from pyarrow.compute import count_distinct
+    from pyarrow._compute import CountOptions, call_function  # `pyarrow.compute` takes ten times as long to import
 
     try:
-        different: int = count_distinct(values).as_py()
+        different: int = call_function("count_distinct", [values], CountOptions(mode="only_valid")).as_py()
     except pa.ArrowNotImplementedError:
         return None
     return different

@@ -273,7 +273,8 @@ def _excess(spent: ModelUsage, known: ModelUsage) -> ModelUsage:
 def open_journal(ticket: RunTicket, store: RowGroupStore, *, is_worker: bool = False) -> AnswerJournal:
     """The journal: beside a local dataset, in this machine's cache for a remote one, none where the run has none.
 
-    Workers on the machine of their run share its journal; those on another machine have one of that machine.
+    Workers on the machine of their run share its journal; those on another machine have one of that machine. A dataset
+    without models needs none, unless it had some before: what it cost is in there.
     """
     if not ticket.run.journal:
         return NoJournal()
@@ -284,6 +285,8 @@ def open_journal(ticket: RunTicket, store: RowGroupStore, *, is_worker: bool = F
     else:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prefect-datagen" / "journals"
         place = cache / f"{hashlib.blake2b(store.location.encode(), digest_size=12).hexdigest()}.sqlite"
+    if not ticket.config.model_configs and not place.exists():
+        return NoJournal()
     # Each process of a run has a line of its own in the ledger.
     journal = Journal.open(place, run=f"{ticket.run_id}/{uuid.uuid4().hex}", fingerprint=ticket.fingerprint)
     if store.local_path is not None and not is_worker:

@@ -17,9 +17,10 @@ from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt,
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick
+from prefect_datagen.columns.samplers.quantiles import TableQuantile
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.randomness import unit
-from prefect_datagen.engine.values import from_numpy, int64_values, text_array
+from prefect_datagen.engine.values import from_numpy, int32_values, text_array
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 
@@ -58,17 +59,13 @@ class CategorySamplerParams(SamplerParams):
         if self.weights is None:
             table = values_array(self.values, target.type)
             count = len(table)
-            return Plan(1, lambda rows: table.take(from_numpy(pick(rows.words[:, 0], count))))
+            return Plan(1, lambda rows: pc.take(table, from_numpy(pick(rows.words[:, 0], count))))
         # Values of weight 0 are left out, so that no rounding of the sums can ever choose one.
         weighed = [(value, weight) for value, weight in zip(self.values, self.weights, strict=True) if weight]
         table = values_array([value for value, _ in weighed], target.type)
         weights = np.array([weight for _, weight in weighed])
-        bounds = np.cumsum(weights / weights.sum())[:-1]
-
-        def draw(rows: Rows) -> pa.Array:
-            return table.take(from_numpy(np.searchsorted(bounds, unit(rows.words[:, 0]), side="right")))
-
-        return Plan(1, draw)
+        positions = TableQuantile(np.cumsum(weights / weights.sum()))
+        return Plan(1, lambda rows: pc.take(table, from_numpy(positions(unit(rows.words[:, 0])))))
 
 
 class SubcategorySamplerParams(SamplerParams):
@@ -118,9 +115,9 @@ class SubcategorySamplerParams(SamplerParams):
                     column=target.column,
                 )
             missing = codes.is_null().to_numpy(zero_copy_only=False) if codes.null_count else None
-            code = int64_values(codes if missing is None else codes.fill_null(0))
+            code = int32_values(codes if missing is None else codes.fill_null(0))
             chosen = starts[code] + pick(rows.words[:, 0], counts[code])
-            return table.take(from_numpy(chosen) if missing is None else pa.array(chosen, mask=missing))
+            return pc.take(table, from_numpy(chosen) if missing is None else pa.array(chosen, mask=missing))
 
         return Plan(1, draw)
 
@@ -129,7 +126,7 @@ class SubcategorySamplerParams(SamplerParams):
         return [value for values in self.values.values() for value in values]
 
     def _codes(self, parent: pa.Array) -> pa.Array:
-        """Position of the list of each row, null where there is none. Numbers are compared as numbers: 1 is "1.0"."""
+        """Position of the list of each row, int32, null where there is none. Numbers are compared as numbers: 1 is "1.0"."""
         if pa.types.is_dictionary(parent.type):
             parent = parent.dictionary_decode()
         kind = kind_of(parent.type)
@@ -139,8 +136,8 @@ class SubcategorySamplerParams(SamplerParams):
         known = [position for position, key in enumerate(keys) if key is not None]
         listed = [keys[position] for position in known]
         texts = kind is Kind.TEXT and parent.type == pa.string()
-        found = pc.index_in(parent, text_array(listed) if texts else pa.array(listed, parent.type), skip_nulls=True)
-        return found.cast(pa.int64()) if len(known) == len(keys) else pa.array(known, pa.int64()).take(found)
+        found = pc.index_in(parent, text_array(listed) if texts else pa.array(listed, parent.type))
+        return found if len(known) == len(keys) else pc.take(pa.array(known, pa.int32()), found)
 
     def _keys(self, parent: pa.DataType) -> list[Any]:
         """The keys of the lists as values of the parent column, None for one that it cannot hold."""

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit
-from prefect_datagen.columns.samplers.numeric import DecimalPlaces, Probability, look_up, rounded
+from prefect_datagen.columns.samplers.numeric import DecimalPlaces, Probability, rounded
+from prefect_datagen.columns.samplers.quantiles import TableQuantile
 from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy
 
@@ -152,7 +153,8 @@ def _discrete_table(distribution: Any) -> Callable[[_Words], _Values] | None:
     cumulative = np.cumsum(distribution.pmf(values))
     if not cumulative[-1] >= 1 - _LOST:
         return None
-    return lambda words: values[look_up(cumulative, open_unit(words[:, 0]))]
+    positions = TableQuantile(cumulative)
+    return lambda words: values[positions(open_unit(words[:, 0]))]
 
 
 def _continuous_table(distribution: Any) -> Callable[[_Words], _Values] | None:

@@ -1,8 +1,4 @@
-"""Uniform, gaussian, Bernoulli, binomial and Poisson samplers.
-
-Made of NumPy alone but for counts of enormous spread: `scipy.special` takes a third of a second to import, which every run
-that draws a number would wait for.
-"""
+"""Uniform, gaussian, Bernoulli, binomial and Poisson samplers."""
 
 from __future__ import annotations
 
@@ -18,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit
+from prefect_datagen.columns.samplers.quantiles import TableQuantile, normal_quantile
 from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy
 
@@ -84,14 +81,13 @@ class GaussianSamplerParams(SamplerParams):
     decimal_places: DecimalPlaces | None = Field(default=None, description="Round to so many places.")
 
     def plan(self, target: Target) -> Plan:
-        """Two words per row (Box and Muller, "A note on the generation of random normal deviates", 1958)."""
+        """One word per row."""
 
         def draw(rows: Rows) -> pa.Array:
-            distance = np.sqrt(-2 * np.log(open_unit(rows.words[:, 0])))
-            values = self.mean + self.stddev * distance * np.cos(2 * math.pi * unit(rows.words[:, 1]))
+            values = self.mean + self.stddev * normal_quantile(open_unit(rows.words[:, 0]))
             return from_numpy(rounded(values, self.decimal_places))
 
-        return Plan(2, draw)
+        return Plan(1, draw)
 
 
 class BernoulliSamplerParams(SamplerParams):
@@ -154,11 +150,6 @@ def rounded(values: NDArray[np.float64], places: int | None) -> NDArray[np.float
     return values if places is None else np.round(values, places)
 
 
-def look_up(cumulative: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.int64]:
-    """First position whose cumulative probability reaches `u`; the last one where none does."""
-    return np.minimum(np.searchsorted(cumulative, u, side="left"), len(cumulative) - 1)
-
-
 def _places(decimal_places: int | None, convert_to: str | None) -> int | None:
     return 0 if convert_to == "int" else decimal_places
 
@@ -184,19 +175,17 @@ def _count_plan(
     if high - low < _MAX_TABLE:
 
         @cache
-        def table() -> _Floats:
+        def table() -> TableQuantile:
             with np.errstate(divide="ignore"):  # a ratio of 0
                 steps = np.log(ratio(np.arange(low + 1, high + 1, dtype=np.float64)))
             heights = np.concatenate([[0.0], np.cumsum(steps)])
             cumulative = np.cumsum(np.exp(heights - heights.max()))
-            return np.asarray(cumulative / cumulative[-1])
+            return TableQuantile(cumulative / cumulative[-1])
 
-        return Plan(1, lambda rows: from_numpy(low + look_up(table(), open_unit(rows.words[:, 0]))))
+        return Plan(1, lambda rows: from_numpy(low + table()(open_unit(rows.words[:, 0]))))
 
     def draw(rows: Rows) -> pa.Array:
-        from scipy.special import ndtri
-
-        normal = ndtri(open_unit(rows.words[:, 0]))
+        normal = normal_quantile(open_unit(rows.words[:, 0]))
         values = mean + spread * normal + asymmetry * (normal**2 - 1) / 6
         return from_numpy(np.clip(np.ceil(values - 0.5), low, high).astype(np.int64))
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from prefect_datagen.columns import compute as pc
@@ -69,10 +70,10 @@ class DatetimeSamplerParams(SamplerParams):
         start, end = parse_time(self.start), parse_time(self.end)
         if self.unit in _MONTHS:
             times = np.array([_micros(moment) for moment in _calendar_steps(start, end, _MONTHS[self.unit])])
-            return Plan(1, lambda rows: from_numpy(times[pick(rows.words[:, 0], len(times))]).cast(TIMES))
+            return Plan(1, lambda rows: _times(times[pick(rows.words[:, 0], len(times))]))
         step, first = _SECONDS[self.unit] * 1_000_000, _micros(start)
         count = -(-(_micros(end) - first) // step)
-        return Plan(1, lambda rows: from_numpy(first + pick(rows.words[:, 0], count) * step).cast(TIMES))
+        return Plan(1, lambda rows: _times(first + pick(rows.words[:, 0], count) * step))
 
 
 class TimeDeltaSamplerParams(SamplerParams):
@@ -108,7 +109,7 @@ class TimeDeltaSamplerParams(SamplerParams):
         def draw(rows: Rows) -> pa.Array:
             deltas = (self.dt_min + pick(rows.words[:, 0], span)) * step
             return pc.add(
-                as_times(rows.columns[self.reference_column_name]), from_numpy(deltas).cast(pa.duration("us"))
+                as_times(rows.columns[self.reference_column_name]), from_numpy(deltas.view("timedelta64[us]"))
             )
 
         return Plan(1, draw)
@@ -125,3 +126,8 @@ def _calendar_steps(start: datetime, end: datetime, months: int) -> Iterator[dat
         if moment >= end:
             return
         yield moment
+
+
+def _times(micros: NDArray[np.int64]) -> pa.Array:
+    """`TIMES` from microseconds since 1970."""
+    return from_numpy(micros.view("datetime64[us]"))

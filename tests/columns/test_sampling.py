@@ -112,7 +112,6 @@ def test_values_are_the_same_in_any_blocks_in_any_order(name: str) -> None:
 def test_many_rows_are_drawn_in_blocks_that_change_nothing(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sampler = SeedStageSampler(with_parents(name), seed=17)
     whole = sampler.sample(3, ROWS, {}).arrays
-    monkeypatch.setattr(sampling, "_FEW", 20)
     monkeypatch.setattr(sampling, "_AT_ONCE", 7)
     assert sampler.sample(3, ROWS, {}).arrays == whole
 

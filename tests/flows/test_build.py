@@ -564,6 +564,27 @@ def test_a_run_with_inline_stages_has_one_task_run_per_row_group(tmp_path: Path)
     assert set(task_run_states(state, count=2)) == {"process-row-group-00000", "process-row-group-00001"}
 
 
+@pytest.mark.parametrize(
+    ("rows", "column", "stages"),
+    [
+        (250_000, {"column_type": "sampler", "sampler_type": "bernoulli", "params": {"p": 0.5}}, 0),
+        (249_999, {"column_type": "sampler", "sampler_type": "bernoulli", "params": {"p": 0.5}}, 3),
+        (250_000, {"column_type": "sql", "expr": "1"}, 0),
+    ],
+)
+def test_stages_of_many_quick_rows_are_no_task_runs(
+    tmp_path: Path, rows: int, column: dict[str, Any], stages: int
+) -> None:
+    """A task run of a stage takes Prefect's server as long as the stage itself, where rows are only drawn."""
+    state: State[BuildResult] = build_dataset(
+        {"columns": [{"name": "one", **column}]},
+        num_records=rows,
+        sink=ParquetRowGroupSink(path=tmp_path / "d"),
+        return_state=True,
+    )
+    assert len(task_run_states(state, count=1 + stages)) == 1 + stages
+
+
 def test_a_gate_on_unique_values_sees_all_row_groups(tmp_path: Path) -> None:
     """Six rows in row groups of one: no row group repeats a value, the dataset does."""
     config = samplers(
