@@ -2,43 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
 
-import typer
+import click
 
 from prefect_datagen.cli.options import (
-    ApiKeyVariable,
-    ConfigFile,
-    Endpoint,
-    NumRecords,
-    Offline,
-    Seed,
-    Settings,
+    api_key_option,
+    config_file,
+    endpoint_option,
     make_endpoints,
     make_run,
+    num_records_option,
+    offline_option,
+    seed_option,
+    settings_option,
     split_settings,
 )
 
 
+@click.command()
+@config_file
+@num_records_option()
+@click.option("-o", "--output", required=True, metavar="DIR", help="Folder or URL of all partitions.")
+@click.option(
+    "--partition",
+    multiple=True,
+    required=True,
+    metavar="NAME=VALUES",
+    help="Values, such as region=eu,us or date=2026-01-01..2026-01-31. Repeatable: every combination is built.",
+)
+@click.option(
+    "--max-partitions", type=click.IntRange(min=1), default=1, metavar="K", help="Partitions built at the same time."
+)
+@seed_option
+@offline_option
+@endpoint_option
+@api_key_option
+@settings_option
 def backfill(
-    config: ConfigFile,
-    num_records: NumRecords,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="Folder or URL of all partitions.")],
-    partition: Annotated[
-        list[str],
-        typer.Option(
-            metavar="NAME=VALUES",
-            help="Values, such as region=eu,us or date=2026-01-01..2026-01-31. Repeatable: every combination is built.",
-        ),
-    ],
-    max_partitions: Annotated[
-        int, typer.Option("--max-partitions", metavar="K", min=1, help="Partitions built at the same time.")
-    ] = 1,
-    seed: Seed = None,
-    offline: Offline = False,
-    endpoint: Endpoint = None,
-    api_key_env: ApiKeyVariable = None,
-    settings: Settings = None,
+    config: Path,
+    num_records: int,
+    output: str,
+    partition: tuple[str, ...],
+    max_partitions: int,
+    seed: int | None,
+    offline: bool,
+    endpoint: str | None,
+    api_key_env: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Build N rows of CONFIG for each partition that is missing, and what is short of those that are there.
 

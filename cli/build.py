@@ -3,65 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from prefect_datagen.cli.options import (
-    ApiKeyVariable,
-    ConfigFile,
-    Endpoint,
-    NumRecords,
-    Offline,
-    RowGroupSize,
-    Seed,
-    Settings,
+    api_key_option,
+    config_file,
+    endpoint_option,
     make_endpoints,
     make_run,
+    num_records_option,
+    offline_option,
+    row_group_size_option,
+    seed_option,
+    settings_option,
     split_settings,
 )
 
 
+@click.command()
+@config_file
+@num_records_option()
+@click.option("-o", "--output", required=True, metavar="DIR", help="The dataset: a folder or fsspec URL.")
+@seed_option
+@row_group_size_option
+@click.option("--max-row-groups", type=int, metavar="K", help="Row groups in flight. [default: 4]")
+@click.option(
+    "--task-runner", metavar="KIND", help="Where row groups run: threads, processes, dask or ray. [default: threads]"
+)
+@click.option(
+    "--workers", type=int, metavar="W", help="Worker processes of a task runner that starts its own. [default: 2]"
+)
+@click.option("--cluster", metavar="ADDRESS", help="Dask scheduler or Ray head that is running; see docs/scale.md.")
+@click.option(
+    "--resume",
+    metavar="MODE",
+    help="never: start anew. if-possible: continue where the config fits, else set the old dataset aside and pay "
+    "only for what changed. always: continue or refuse. repair: also make rejected rows again. [default: if-possible]",
+)
+@click.option("--no-journal", is_flag=True, help="Do not keep model answers; a resume pays again for open row groups.")
+@click.option("--trace", is_flag=True, help="Record when every cell was queued, started and ended.")
+@offline_option
+@endpoint_option
+@api_key_option
+@settings_option
 def build(
-    config: ConfigFile,
-    num_records: NumRecords,
-    output: Annotated[str, typer.Option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")],
-    seed: Seed = None,
-    row_group_size: RowGroupSize = None,
-    max_row_groups: Annotated[
-        int | None, typer.Option("--max-row-groups", metavar="K", help="Row groups in flight. [default: 4]")
-    ] = None,
-    task_runner: Annotated[
-        str | None,
-        typer.Option(metavar="KIND", help="Where row groups run: threads, processes, dask or ray. [default: threads]"),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(metavar="W", help="Worker processes of a task runner that starts its own. [default: 2]"),
-    ] = None,
-    cluster: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="Dask scheduler or Ray head that is running; see docs/scale.md."),
-    ] = None,
-    resume: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODE",
-            help="never: start anew. if-possible: continue where the config fits, else set the old dataset aside and pay "
-            "only for what changed. always: continue or refuse. repair: also make rejected rows again. "
-            "[default: if-possible]",
-        ),
-    ] = None,
-    no_journal: Annotated[
-        bool, typer.Option("--no-journal", help="Do not keep model answers; a resume pays again for open row groups.")
-    ] = False,
-    trace: Annotated[
-        bool, typer.Option("--trace", help="Record when every cell was queued, started and ended.")
-    ] = False,
-    offline: Offline = False,
-    endpoint: Endpoint = None,
-    api_key_env: ApiKeyVariable = None,
-    settings: Settings = None,
+    config: Path,
+    num_records: int,
+    output: str,
+    seed: int | None,
+    row_group_size: int | None,
+    max_row_groups: int | None,
+    task_runner: str | None,
+    workers: int | None,
+    cluster: str | None,
+    resume: str | None,
+    no_journal: bool,
+    trace: bool,
+    offline: bool,
+    endpoint: str | None,
+    api_key_env: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Build N rows of CONFIG into DIR, or continue a build that is there.
 
@@ -106,12 +108,12 @@ def build(
         result = finish(state)
     except ShortfallError:
         hint = "--resume repair makes again those that a retry can help"
-        typer.echo(f"rejected rows, each with its reason: {output}/rejects ({hint})", err=True)
+        click.echo(f"rejected rows, each with its reason: {output}/rejects ({hint})", err=True)
         raise
     row_groups = result.metadata.row_groups
     reused = sum(outcome.reused for outcome in row_groups)
     if reused:
         rest = "nothing to do" if reused == len(row_groups) else f"{len(row_groups) - reused:,} made now"
-        typer.echo(f"{reused:,} of {len(row_groups):,} row groups were there already: {rest}")
-    typer.echo(result.summary)
-    typer.echo(f"{result.metadata.status.value}: {output} (seed {result.metadata.seed})")
+        click.echo(f"{reused:,} of {len(row_groups):,} row groups were there already: {rest}")
+    click.echo(result.summary)
+    click.echo(f"{result.metadata.status.value}: {output} (seed {result.metadata.seed})")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from prefect_datagen.cli.options import ApiKeyVariable, Endpoint, Offline, Seed, make_run
+from prefect_datagen.cli.options import api_key_option, endpoint_option, make_run, offline_option, seed_option
 
 if TYPE_CHECKING:
     from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -16,33 +17,40 @@ if TYPE_CHECKING:
     from prefect_datagen.flows.chain import ChainPreview
 
 
+@click.command()
+@click.argument(
+    "workflow", type=click.Path(path_type=Path), metavar="WORKFLOW", help="YAML file that describes the stages."
+)
+@click.option(
+    "-o", "--output", metavar="DIR", help="Folder or fsspec URL for the stages' datasets. [default: its path]"
+)
+@click.option("--only", metavar="STAGE", help="Run this stage only.")
+@click.option("--from", "start", metavar="STAGE", help="Run this stage and all that follow from it.")
+@click.option(
+    "--preview", type=click.IntRange(min=1), metavar="N", help="Make N rows of each stage, in memory, and show them."
+)
+@click.option("--json", is_flag=True, help="With --preview: one JSON object per stage on stdout.")
+@seed_option
+@click.option("--resume", metavar="MODE", help="As for build, for every stage that is run.")
+@offline_option
+@endpoint_option
+@api_key_option
+@click.option(
+    "--set", "settings", multiple=True, metavar="run.KEY=VALUE", help="Set a field of every stage's run. Repeatable."
+)
 def chain(
-    workflow: Annotated[Path, typer.Argument(metavar="WORKFLOW", help="YAML file that describes the stages.")],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder or fsspec URL for the stages' datasets. [default: its path]"
-        ),
-    ] = None,
-    only: Annotated[str | None, typer.Option(metavar="STAGE", help="Run this stage only.")] = None,
-    start: Annotated[
-        str | None, typer.Option("--from", metavar="STAGE", help="Run this stage and all that follow from it.")
-    ] = None,
-    preview: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Make N rows of each stage, in memory, and show them.")
-    ] = None,
-    json: Annotated[bool, typer.Option("--json", help="With --preview: one JSON object per stage on stdout.")] = False,
-    seed: Seed = None,
-    resume: Annotated[
-        str | None, typer.Option(metavar="MODE", help="As for build, for every stage that is run.")
-    ] = None,
-    offline: Offline = False,
-    endpoint: Endpoint = None,
-    api_key_env: ApiKeyVariable = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="run.KEY=VALUE", help="Set a field of every stage's run. Repeatable."),
-    ] = None,
+    workflow: Path,
+    output: str | None,
+    only: str | None,
+    start: str | None,
+    preview: int | None,
+    json: bool,
+    seed: int | None,
+    resume: str | None,
+    offline: bool,
+    endpoint: str | None,
+    api_key_env: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Build the datasets of WORKFLOW, each seeded from the earlier ones, or continue where a run of it ended.
 
@@ -75,10 +83,10 @@ def chain(
     result = finish(state)
     if preview is not None:
         _show(result, loaded, json=json)
-    typer.echo(result.summary, err=json)
+    click.echo(result.summary, err=json)
 
 
-def _run_settings(settings: list[str] | None) -> dict[str, object]:
+def _run_settings(settings: Sequence[str]) -> dict[str, object]:
     from prefect_datagen.cli.options import split_settings
     from prefect_datagen.engine.errors import ConfigError
 
@@ -112,11 +120,11 @@ def _show(previews: ChainPreview, workflow: Workflow, *, json: bool) -> None:
     for name, preview in previews.stages.items():
         if json:
             rows = preview.dataset.to_json(orient="records", date_format="iso", force_ascii=False)
-            typer.echo(f'{{"stage": "{name}", "rows": {rows}}}')
+            click.echo(f'{{"stage": "{name}", "rows": {rows}}}')
         else:
             from rich.console import Console
 
             from prefect_datagen.cli.records import show_records
 
-            typer.echo(f"stage {name}")
+            click.echo(f"stage {name}")
             show_records(preview, shapes[name].config, console=Console())

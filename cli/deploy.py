@@ -2,61 +2,80 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
-from prefect_datagen.cli.options import Offline, Seed, Settings, make_endpoints, make_run, split_settings
+from prefect_datagen.cli.options import (
+    make_endpoints,
+    make_run,
+    offline_option,
+    seed_option,
+    settings_option,
+    split_settings,
+)
 
 
+@click.command()
+@click.argument(
+    "config", type=click.Path(path_type=Path), metavar="CONFIG", help="YAML file of a dataset or of a workflow."
+)
+@click.option("--name", required=True, metavar="NAME", help="Name of the deployment.")
+@click.option("-n", "--num-records", type=click.IntRange(min=0), help="Rows to make.")
+@click.option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")
+@click.option("--sink", metavar="NAME", help="Instead of --output: a saved parquet-row-group-sink block.")
+@click.option("--cron", metavar="CRON", help="Schedule, such as '0 6 * * *'.")
+@click.option("--interval", type=click.FloatRange(min=1), metavar="SECONDS", help="Schedule: every so often.")
+@click.option("--timezone", metavar="ZONE", help="Of the schedule. [default: UTC]")
+@click.option(
+    "--work-pool", metavar="POOL", help="Pool whose workers run it. [default: this process serves it until stopped]"
+)
+@click.option("--target", metavar="MODE", help="fixed, version or extend: what each run does. [default: fixed]")
+@click.option(
+    "--partition", multiple=True, metavar="NAME=VALUE", help="Partition of each run, such as date=%Y-%m-%d. Repeatable."
+)
+@click.option(
+    "--when-ready", multiple=True, metavar="DIR", help="Start a run whenever the dataset there is ready. Repeatable."
+)
+@click.option("--concurrency-limit", "limit", type=click.IntRange(min=1), metavar="K", help="Runs at the same time.")
+@click.option("--collision", default="enqueue", metavar="MODE", help="enqueue or cancel: a run that is one too many.")
+@click.option(
+    "--max-lateness",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="A run that is later is missed. [default: late runs catch up]",
+)
+@click.option("--endpoint-block", multiple=True, metavar="TYPE/NAME", help="Saved block for a provider. Repeatable.")
+@offline_option
+@click.option("--embed", is_flag=True, help="Store the config in the deployment.")
+@click.option("--tag", multiple=True, help="Tag of the runs. Repeatable.")
+@click.option("--paused", is_flag=True, help="Start with the schedule paused.")
+@seed_option
+@settings_option
 def deploy(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file of a dataset or of a workflow.")],
-    name: Annotated[str, typer.Option("--name", metavar="NAME", help="Name of the deployment.")],
-    num_records: Annotated[int | None, typer.Option("-n", "--num-records", min=0, help="Rows to make.")] = None,
-    output: Annotated[
-        str | None, typer.Option("-o", "--output", metavar="DIR", help="The dataset: a folder or fsspec URL.")
-    ] = None,
-    sink: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Instead of --output: a saved parquet-row-group-sink block.")
-    ] = None,
-    cron: Annotated[str | None, typer.Option(metavar="CRON", help="Schedule, such as '0 6 * * *'.")] = None,
-    interval: Annotated[float | None, typer.Option(metavar="SECONDS", min=1, help="Schedule: every so often.")] = None,
-    timezone: Annotated[str | None, typer.Option(metavar="ZONE", help="Of the schedule. [default: UTC]")] = None,
-    work_pool: Annotated[
-        str | None,
-        typer.Option(metavar="POOL", help="Pool whose workers run it. [default: this process serves it until stopped]"),
-    ] = None,
-    target: Annotated[
-        str | None, typer.Option(metavar="MODE", help="fixed, version or extend: what each run does. [default: fixed]")
-    ] = None,
-    partition: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Partition of each run, such as date=%Y-%m-%d. Repeatable."),
-    ] = None,
-    when_ready: Annotated[
-        list[str] | None,
-        typer.Option(metavar="DIR", help="Start a run whenever the dataset there is ready. Repeatable."),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--concurrency-limit", metavar="K", min=1, help="Runs at the same time.")
-    ] = None,
-    collision: Annotated[
-        str, typer.Option(metavar="MODE", help="enqueue or cancel: a run that is one too many.")
-    ] = "enqueue",
-    max_lateness: Annotated[
-        float | None,
-        typer.Option(metavar="SECONDS", min=0, help="A run that is later is missed. [default: late runs catch up]"),
-    ] = None,
-    endpoint_block: Annotated[
-        list[str] | None, typer.Option(metavar="TYPE/NAME", help="Saved block for a provider. Repeatable.")
-    ] = None,
-    offline: Offline = False,
-    embed: Annotated[bool, typer.Option("--embed", help="Store the config in the deployment.")] = False,
-    tag: Annotated[list[str] | None, typer.Option(help="Tag of the runs. Repeatable.")] = None,
-    paused: Annotated[bool, typer.Option("--paused", help="Start with the schedule paused.")] = False,
-    seed: Seed = None,
-    settings: Settings = None,
+    config: Path,
+    name: str,
+    num_records: int | None,
+    output: str | None,
+    sink: str | None,
+    cron: str | None,
+    interval: float | None,
+    timezone: str | None,
+    work_pool: str | None,
+    target: str | None,
+    partition: tuple[str, ...],
+    when_ready: tuple[str, ...],
+    limit: int | None,
+    collision: str,
+    max_lateness: float | None,
+    endpoint_block: tuple[str, ...],
+    offline: bool,
+    embed: bool,
+    tag: tuple[str, ...],
+    paused: bool,
+    seed: int | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Register CONFIG as a deployment, so that Prefect runs it by schedule, from its UI, or on an event.
 
@@ -84,7 +103,7 @@ def deploy(
         place = ParquetRowGroupSink(path=output if "://" in output else str(Path(output).resolve()))
     elif sink is not None:
         place = read_sink(sink if "/" in sink else f"parquet-row-group-sink/{sink}", name="--sink")
-    endpoints = [read_endpoint(block, name="--endpoint-block") for block in endpoint_block or []]
+    endpoints = [read_endpoint(block, name="--endpoint-block") for block in endpoint_block]
     if offline and not is_workflow(config):
         from prefect_datagen.config.dataset import DatasetConfig
 
@@ -101,31 +120,31 @@ def deploy(
         cron=cron,
         interval=interval,
         timezone=timezone,
-        when_ready=tuple(when_ready or ()),
+        when_ready=when_ready,
         limit=limit,
         collision=collision,
         embed=embed,
-        tags=tuple(tag or ()),
+        tags=tag,
         paused=paused,
     )
     if work_pool is None:
         from prefect import serve
 
         deployment = make_deployment(plan)
-        typer.echo(f"serving {deployment.full_name}; stop with Ctrl-C")
+        click.echo(f"serving {deployment.full_name}; stop with Ctrl-C")
         serve(deployment)
         return
     full_name = register(plan, work_pool=work_pool)
-    typer.echo(f"deployed {full_name} to the work pool {work_pool}")
-    typer.echo(f"  a worker:  prefect worker start --type process --pool {work_pool}")
-    typer.echo(f"  a run now: prefect deployment run {full_name!r}")
+    click.echo(f"deployed {full_name} to the work pool {work_pool}")
+    click.echo(f"  a worker:  prefect worker start --type process --pool {work_pool}")
+    click.echo(f"  a run now: prefect deployment run {full_name!r}")
 
 
-def _partition(texts: list[str] | None) -> dict[str, str]:
+def _partition(texts: Sequence[str]) -> dict[str, str]:
     from prefect_datagen.engine.errors import ConfigError
 
     values = {}
-    for text in texts or []:
+    for text in texts:
         name, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"--partition {text!r}: expected NAME=VALUE, such as date=%Y-%m-%d")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
-from prefect_datagen.cli.options import ConfigFile, Settings, split_settings
+from prefect_datagen.cli.options import config_file, settings_option, split_settings
 
 if TYPE_CHECKING:
     from prefect_datagen.config.blueprint import Blueprint
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 190, 44, 70, 18, 20
 
 
-def describe(
-    config: ConfigFile,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE.svg", help="Write a picture instead of text.")
-    ] = None,
-    settings: Settings = None,
-) -> None:
+@click.command()
+@config_file
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE.svg", help="Write a picture instead of text."
+)
+@settings_option
+def describe(config: Path, output: Path | None, settings: tuple[str, ...]) -> None:
     """Show which column of CONFIG reads which, and how each is filled.
 
     Example: prefect-datagen describe dataset.yaml -o graph.svg
@@ -35,13 +35,13 @@ def describe(
     loaded = DatasetConfig.load(Path(config), overrides=split_settings(settings)[0])
     blueprint = Blueprint(loaded, RunConfig(), seed=0)
     if output is None:
-        typer.echo(_text(blueprint))
+        click.echo(_text(blueprint))
         return
     try:
         output.write_text(_svg(blueprint), encoding="utf-8")
     except OSError as error:
         raise SinkError(f"cannot write {output}: {error.strerror}", path=str(output)) from error
-    typer.echo(f"{output}: {len(blueprint.graph.nodes) + len(blueprint.graph.sources)} columns")
+    click.echo(f"{output}: {len(blueprint.graph.nodes) + len(blueprint.graph.sources)} columns")
 
 
 def _text(blueprint: Blueprint) -> str:

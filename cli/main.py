@@ -9,9 +9,8 @@ import gc
 import os
 import sys
 from importlib import import_module
-from typing import Annotated
 
-import typer
+import click
 
 _COMMANDS = (  # in the order of the help; each is a function of its name in a module of its name
     "validate",
@@ -34,29 +33,33 @@ _QUICK = frozenset({"", "validate", "describe", "plan"})
 """Commands that look at a config and end; the empty name is the help's."""
 
 
-def application(*only: str) -> typer.Typer:
+class _InOrder(click.Group):
+    """Shows its commands as they were added; click sorts them by name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def application(*only: str) -> click.Group:
     """The command line with all commands, or with those that are named: no others are imported then."""
-    app = typer.Typer(
-        name="prefect-datagen",
+    app = _InOrder(
+        "prefect-datagen",
         help="Datasets as Prefect flows: declare columns, get committed row groups, lose nothing.",
         no_args_is_help=True,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,  # plain text: rich would take half the time of --help
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110, "show_default": True},
+        callback=_common,
+        params=[click.Option(["--debug"], is_flag=True, help="Show tracebacks and Prefect's own log lines.")],
     )
-    app.callback()(_common)
     for name in only or _COMMANDS:
         module = name.replace("-", "_")
-        command = getattr(import_module(f"prefect_datagen.cli.{module}"), module)
-        summary = (command.__doc__ or "").partition("\n")[0]  # all of it: a summary that is not given is cut short
-        app.command(name, short_help=summary)(command)
+        command: click.Command = getattr(import_module(f"prefect_datagen.cli.{module}"), module)
+        command.short_help = (command.help or "").partition("\n")[0]  # all of it: click would cut it short
+        app.add_command(command, name)
     return app
 
 
-def _common(
-    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and Prefect's own log lines.")] = False,
-) -> None:
-    """Options of all commands."""
+def _common(debug: bool) -> None:
+    """What options of all commands do."""
     if debug:
         os.environ["PREFECT_DATAGEN_DEBUG"] = "1"
 
@@ -71,7 +74,7 @@ def main() -> None:
         # pydantic looks for plug-ins of its own among all installed packages: another tenth.
         os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     try:
-        application(*{first}.intersection(_COMMANDS))()
+        sys.exit(application(*{first}.intersection(_COMMANDS)).main(prog_name="prefect-datagen", standalone_mode=False))
     except DatagenError as error:
         if os.environ.get("PREFECT_DATAGEN_DEBUG"):
             raise
@@ -79,7 +82,10 @@ def main() -> None:
         if isinstance(error, RunInterruptedError):
             sys.exit(130)
         sys.exit(2 if isinstance(error, (ConfigError, ResumeRefusedError)) else 1)
-    except KeyboardInterrupt:
+    except click.ClickException as error:  # the command line is wrong
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
         sys.stderr.write("interrupted\n")
         sys.exit(130)
 

@@ -2,60 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any
 
-import typer
+import click
 
 
+@click.command()
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(min=0, max=65535), default=8090, help="Port to listen on; 0 for any that is free."
+)
+@click.option("--latency-ms", type=click.FloatRange(min=0), default=0.0, help="Milliseconds from request to answer.")
+@click.option(
+    "--jitter-ms", type=click.FloatRange(min=0), default=0.0, help="Latency varies by up to this, up and down."
+)
+@click.option(
+    "--error",
+    multiple=True,
+    metavar="CODE:RATE",
+    help="Share of calls that fail, such as 429:0.01; may be given again. CODE is an HTTP status from 400 to "
+    "599 or one of empty, html, truncated, cut-off, no-choices, wrong-shape, bad-json, hang, reset.",
+)
+@click.option(
+    "--error-order",
+    default="request",
+    help="What decides who fails: `request` (its content and attempt) or `arrival` (its number).",
+)
+@click.option("--seed", type=int, default=0, help="Of errors and jitter; the answers depend on the request alone.")
+@click.option("--max-in-flight", type=click.IntRange(min=1), help="Calls served at once; others get 429.")
+@click.option("--retry-after", type=click.FloatRange(min=0), help="Seconds to wait, told with 429 and 503.")
+@click.option("--retry-after-form", default="seconds", help="How it is told: seconds, date or ms.")
+@click.option(
+    "--fail-first", type=click.IntRange(min=0), default=0, help="First attempts of each distinct request that fail."
+)
+@click.option("--fail-first-code", default="500", help="CODE that these get.")
+@click.option("--fail-prompt-regex", help="Requests whose prompt matches fail, always.")
+@click.option("--fail-prompt-code", default="400", help="CODE that these get.")
+@click.option("--down-after", type=click.IntRange(min=0), help="Calls after which every call fails.")
+@click.option("--down-code", default="503", help="CODE that these get.")
+@click.option("--require-key", help="401 unless this key is sent.")
+@click.option("--models-need-key", is_flag=True, help="The list of models wants the key, too.")
+@click.option("--refuse-response-format", is_flag=True, help="400 to requests for native structured output.")
+@click.option(
+    "--batch-seconds", type=click.FloatRange(min=0), default=0.0, help="Seconds from a batch's creation to its end."
+)
+@click.option(
+    "--batch-ends",
+    multiple=True,
+    help="How the first batches end: completed, expired, cancelled or token_limit_exceeded; may be given again.",
+)
+@click.option("--batch-fault", help="What the first request to create a batch gets: 500, or lost-reply.")
+@click.option(
+    "--tool-turns",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Answers of a conversation that ask for the tools it offers.",
+)
+@click.option("--log-requests", is_flag=True, help="Keep the newest requests for GET /requests.")
 def mock_model(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 for any that is free.")] = 8090,
-    latency_ms: Annotated[float, typer.Option(min=0, help="Milliseconds from request to answer.")] = 0.0,
-    jitter_ms: Annotated[float, typer.Option(min=0, help="Latency varies by up to this, up and down.")] = 0.0,
-    error: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="CODE:RATE",
-            help="Share of calls that fail, such as 429:0.01; may be given again. CODE is an HTTP status from 400 to "
-            "599 or one of empty, html, truncated, cut-off, no-choices, wrong-shape, bad-json, hang, reset.",
-        ),
-    ] = None,
-    error_order: Annotated[
-        str, typer.Option(help="What decides who fails: `request` (its content and attempt) or `arrival` (its number).")
-    ] = "request",
-    seed: Annotated[int, typer.Option(help="Of errors and jitter; the answers depend on the request alone.")] = 0,
-    max_in_flight: Annotated[int | None, typer.Option(min=1, help="Calls served at once; others get 429.")] = None,
-    retry_after: Annotated[float | None, typer.Option(min=0, help="Seconds to wait, told with 429 and 503.")] = None,
-    retry_after_form: Annotated[str, typer.Option(help="How it is told: seconds, date or ms.")] = "seconds",
-    fail_first: Annotated[int, typer.Option(min=0, help="First attempts of each distinct request that fail.")] = 0,
-    fail_first_code: Annotated[str, typer.Option(help="CODE that these get.")] = "500",
-    fail_prompt_regex: Annotated[str | None, typer.Option(help="Requests whose prompt matches fail, always.")] = None,
-    fail_prompt_code: Annotated[str, typer.Option(help="CODE that these get.")] = "400",
-    down_after: Annotated[int | None, typer.Option(min=0, help="Calls after which every call fails.")] = None,
-    down_code: Annotated[str, typer.Option(help="CODE that these get.")] = "503",
-    require_key: Annotated[str | None, typer.Option(help="401 unless this key is sent.")] = None,
-    models_need_key: Annotated[
-        bool, typer.Option("--models-need-key", help="The list of models wants the key, too.")
-    ] = False,
-    refuse_response_format: Annotated[
-        bool, typer.Option("--refuse-response-format", help="400 to requests for native structured output.")
-    ] = False,
-    batch_seconds: Annotated[float, typer.Option(min=0, help="Seconds from a batch's creation to its end.")] = 0.0,
-    batch_ends: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="How the first batches end: completed, expired, cancelled or token_limit_exceeded; may be given again."
-        ),
-    ] = None,
-    batch_fault: Annotated[
-        str | None, typer.Option(help="What the first request to create a batch gets: 500, or lost-reply.")
-    ] = None,
-    tool_turns: Annotated[
-        int, typer.Option("--tool-turns", min=0, help="Answers of a conversation that ask for the tools it offers.")
-    ] = 0,
-    log_requests: Annotated[
-        bool, typer.Option("--log-requests", help="Keep the newest requests for GET /requests.")
-    ] = False,
+    host: str,
+    port: int,
+    latency_ms: float,
+    jitter_ms: float,
+    error: tuple[str, ...],
+    error_order: str,
+    seed: int,
+    max_in_flight: int | None,
+    retry_after: float | None,
+    retry_after_form: str,
+    fail_first: int,
+    fail_first_code: str,
+    fail_prompt_regex: str | None,
+    fail_prompt_code: str,
+    down_after: int | None,
+    down_code: str,
+    require_key: str | None,
+    models_need_key: bool,
+    refuse_response_format: bool,
+    batch_seconds: float,
+    batch_ends: tuple[str, ...],
+    batch_fault: str | None,
+    tool_turns: int,
+    log_requests: bool,
 ) -> None:
     """Serve a made-up model over HTTP, as OpenAI's API: no key, no cost, and as many faults as you ask for.
 
@@ -97,23 +125,23 @@ def mock_model(
         "models_need_key": models_need_key,
         "refuse_response_format": refuse_response_format,
         "batch_seconds": batch_seconds,
-        "batch_ends": batch_ends or (),
+        "batch_ends": batch_ends,
         "batch_fault": batch_fault,
         "tool_turns": tool_turns,
         "log_requests": log_requests,
     }
     try:
-        rules = [parse_error_rule(text) for text in error or ()]
+        rules = [parse_error_rule(text) for text in error]
         behaviour = MockBehaviour.model_validate({**options, "errors": rules})
         run(behaviour, host=host, port=port, on_listen=_announce)
     except ConfigError as problem:
-        raise typer.BadParameter(str(problem)) from problem
+        raise click.BadParameter(str(problem)) from problem
     except ValidationError as problem:
-        raise typer.BadParameter("; ".join(_told(detail) for detail in problem.errors())) from problem
+        raise click.BadParameter("; ".join(_told(detail) for detail in problem.errors())) from problem
 
 
 def _announce(url: str) -> None:
-    typer.echo(f"mock model listens on {url} (Ctrl-C stops it; {url.removesuffix('/v1')}/stats tells what it saw)")
+    click.echo(f"mock model listens on {url} (Ctrl-C stops it; {url.removesuffix('/v1')}/stats tells what it saw)")
 
 
 def _told(detail: Any) -> str:
@@ -122,4 +150,4 @@ def _told(detail: Any) -> str:
 
 
 if __name__ == "__main__":
-    typer.run(mock_model)
+    mock_model()

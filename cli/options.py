@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -13,41 +14,50 @@ if TYPE_CHECKING:
     from prefect_datagen.config.dataset import DatasetConfig
     from prefect_datagen.config.run import RunConfig
 
-ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="YAML file that describes the dataset.")]
-NumRecords = Annotated[int, typer.Option("-n", "--num-records", min=0, help="Rows to make.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Run seed; the same seed gives the same sampled values.")]
-RowGroupSize = Annotated[
-    int | None,
-    typer.Option(
-        "--row-group-size",
-        metavar="R",
-        help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but samplers, "
-        "expressions and SQL]",
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Set a field of the config (columns[review].prompt=...), or of the run (run.max_retries=5). Repeatable.",
-    ),
-]
+_Declare = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-Offline = Annotated[
-    bool, typer.Option("--offline", help="Use the built-in offline model for every alias: no network, no key, no cost.")
-]
-Endpoint = Annotated[
-    str | None,
-    typer.Option("--endpoint", metavar="URL", help="Use this OpenAI-compatible base URL for every provider."),
-]
-ApiKeyVariable = Annotated[
-    str | None,
-    typer.Option("--api-key-env", metavar="NAME", help="With --endpoint: environment variable that holds the key."),
-]
+config_file: _Declare = click.argument(
+    "config", metavar="CONFIG", type=click.Path(path_type=Path), help="YAML file that describes the dataset."
+)
+seed_option: _Declare = click.option("--seed", type=int, help="Run seed; the same seed gives the same sampled values.")
+row_group_size_option: _Declare = click.option(
+    "--row-group-size",
+    type=int,
+    metavar="R",
+    help="Rows per row group. [default: as in the dataset that is there; else 1000, or 250000 for nothing but samplers, "
+    "expressions and SQL]",
+)
+settings_option: _Declare = click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Set a field of the config (columns[review].prompt=...), or of the run (run.max_retries=5). Repeatable.",
+)
+offline_option: _Declare = click.option(
+    "--offline", is_flag=True, help="Use the built-in offline model for every alias: no network, no key, no cost."
+)
+endpoint_option: _Declare = click.option(
+    "--endpoint", metavar="URL", help="Use this OpenAI-compatible base URL for every provider."
+)
+api_key_option: _Declare = click.option(
+    "--api-key-env", metavar="NAME", help="With --endpoint: environment variable that holds the key."
+)
 
 
-def split_settings(settings: list[str] | None) -> tuple[dict[str, Any], dict[str, Any]]:
+def num_records_option(*, default: int | None = None) -> _Declare:
+    """The rows to make; required where there is no default."""
+    return click.option(
+        "-n",
+        "--num-records",
+        type=click.IntRange(min=0),
+        required=default is None,
+        default=default,
+        help="Rows to make.",
+    )
+
+
+def split_settings(settings: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """`--set` options as (fields of the config, fields of the run); values are read as YAML.
 
     Raises:
@@ -59,7 +69,7 @@ def split_settings(settings: list[str] | None) -> tuple[dict[str, Any], dict[str
 
     config: dict[str, Any] = {}
     run: dict[str, Any] = {}
-    for setting in settings or []:
+    for setting in settings:
         key, equals, text = setting.partition("=")
         if not equals or not key:
             raise ConfigError(f"--set {setting!r}: expected KEY=VALUE, such as --set run.max_retries=5")

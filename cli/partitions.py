@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from prefect_datagen.flows.partitions import PartitionRecord
 
 
-def partitions(
-    dataset: Annotated[str, typer.Argument(metavar="DIR", help="Folder or URL of all partitions.")],
-    json: Annotated[bool, typer.Option("--json", help="One JSON object per partition on stdout.")] = False,
-) -> None:
+@click.command()
+@click.argument("dataset", metavar="DIR", help="Folder or URL of all partitions.")
+@click.option("--json", is_flag=True, help="One JSON object per partition on stdout.")
+def partitions(dataset: str, json: bool) -> None:
     """List the partitions of a dataset, with rows, verdict and what is missing.
 
     Example: prefect-datagen partitions out/events
@@ -28,7 +28,7 @@ def partitions(
     records = existing(ParquetRowGroupSink(path=dataset))
     if json:
         for record in records:
-            typer.echo(record.model_dump_json())
+            click.echo(record.model_dump_json())
     else:
         show(records)
 
@@ -38,11 +38,11 @@ def show(records: Sequence[PartitionRecord]) -> None:
     from prefect_datagen.flows.partitions import table_row
 
     if not records:
-        typer.echo("no partitions")
+        click.echo("no partitions")
         return
     rows = [table_row(record) for record in records]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     lines = [columns, *([str(row.get(name, "")) for name in columns] for row in rows)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(columns))]
     for line in lines:
-        typer.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())

@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 from prefect_datagen.cli.options import (
-    ApiKeyVariable,
-    ConfigFile,
-    Endpoint,
-    NumRecords,
-    Offline,
-    Seed,
-    Settings,
+    api_key_option,
+    config_file,
+    endpoint_option,
     make_endpoints,
     make_run,
+    num_records_option,
+    offline_option,
+    seed_option,
+    settings_option,
     split_settings,
 )
 
 
+@click.command()
+@config_file
+@num_records_option(default=3)
+@click.option("--json", is_flag=True, help="One JSON object per row on stdout.")
+@click.option("--step", is_flag=True, help="Wait for Enter after each row.")
+@seed_option
+@offline_option
+@endpoint_option
+@api_key_option
+@settings_option
 def preview(
-    config: ConfigFile,
-    num_records: NumRecords = 3,
-    json: Annotated[bool, typer.Option("--json", help="One JSON object per row on stdout.")] = False,
-    step: Annotated[bool, typer.Option("--step", help="Wait for Enter after each row.")] = False,
-    seed: Seed = None,
-    offline: Offline = False,
-    endpoint: Endpoint = None,
-    api_key_env: ApiKeyVariable = None,
-    settings: Settings = None,
+    config: Path,
+    num_records: int,
+    json: bool,
+    step: bool,
+    seed: int | None,
+    offline: bool,
+    endpoint: str | None,
+    api_key_env: str | None,
+    settings: tuple[str, ...],
 ) -> None:
     """Make a few rows of CONFIG and show them one by one, with what models were asked; nothing is written to disk.
 
@@ -56,11 +65,11 @@ def preview(
         from prefect_datagen.cli.records import as_json
 
         for row in result.dataset.to_dict(orient="records"):
-            typer.echo(as_json(row))
+            click.echo(as_json(row))
     else:
         from rich.console import Console
 
         from prefect_datagen.cli.records import show_records
 
         show_records(result, loaded, console=Console(), step=step)
-    typer.echo(result.summary, err=json)
+    click.echo(result.summary, err=json)

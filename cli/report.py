@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
 
 if TYPE_CHECKING:
     from prefect_datagen.reports.query import Source, SourceLimits
     from prefect_datagen.reports.report import Report
 
 
-def report(
-    report: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="[REPORT]", help="YAML file of a report. Without one, the report that every dataset has."
-        ),
-    ] = None,
-    data: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--data", metavar="DIR", help="Dataset for the report's next dataset source, or NAME=DIR. Repeatable."
-        ),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="FILE", help="A .html, .png, .pdf, .svg or .json file.")
-    ] = Path("report.html"),
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="NAME=VALUE", help="Value of a variable; repeat for a list. Repeatable."),
-    ] = None,
-    dark: Annotated[
-        bool, typer.Option("--dark", help="Dark colours in pictures; a page follows the reader's.")
-    ] = False,
-) -> None:
+@click.command()
+@click.argument(
+    "report",
+    type=click.Path(path_type=Path),
+    required=False,
+    metavar="[REPORT]",
+    help="YAML file of a report. Without one, the report that every dataset has.",
+)
+@click.option(
+    "--data",
+    multiple=True,
+    metavar="DIR",
+    help="Dataset for the report's next dataset source, or NAME=DIR. Repeatable.",
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    metavar="FILE",
+    help="A .html, .png, .pdf, .svg or .json file.",
+)
+@click.option(
+    "--set", "settings", multiple=True, metavar="NAME=VALUE", help="Value of a variable; repeat for a list. Repeatable."
+)
+@click.option("--dark", is_flag=True, help="Dark colours in pictures; a page follows the reader's.")
+def report(report: Path | None, data: tuple[str, ...], output: Path, settings: tuple[str, ...], dark: bool) -> None:
     """Run the queries of REPORT and write it to FILE.
 
     Exits with 1 where a chart's query failed; the file is written all the same, with an error panel in its place.
@@ -47,15 +52,15 @@ def report(
 
     Format.of(output)
     with _open(report, data or []) as opened, QueryCache() as cache:
-        written = write_report(opened, output, cache=cache, values=_values(opened, settings or []), dark=dark)
-    typer.echo(f"{written.path}: {len(written.charts)} charts")
+        written = write_report(opened, output, cache=cache, values=_values(opened, settings), dark=dark)
+    click.echo(f"{written.path}: {len(written.charts)} charts")
     for name, error in written.failed.items():
-        typer.echo(f"error: chart {name!r}: {error}", err=True)
+        click.echo(f"error: chart {name!r}: {error}", err=True)
     if written.failed:
-        raise typer.Exit(1)
+        sys.exit(1)
 
 
-def _open(path: Path | None, data: list[str]) -> Report:
+def _open(path: Path | None, data: Sequence[str]) -> Report:
     from prefect_datagen.engine.errors import ConfigError
     from prefect_datagen.reports.report import Report
 
@@ -82,7 +87,7 @@ def _load_block(name: str, limits: SourceLimits | None) -> Source:
     return load_query_source(name, limits)
 
 
-def _values(opened: Report, settings: list[str]) -> dict[str, Any]:
+def _values(opened: Report, settings: Sequence[str]) -> dict[str, Any]:
     """`--set` options as texts by variable; the variable's type says what they mean."""
     from prefect_datagen.engine.errors import ConfigError
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
 
 
-def trace(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A dataset that was built with --trace.")],
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Trace file. [default: DIR/trace.json]")
-    ] = None,
-) -> None:
+@click.command()
+@click.argument(
+    "directory", type=click.Path(path_type=Path), metavar="DIR", help="A dataset that was built with --trace."
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Trace file. [default: DIR/trace.json]"
+)
+def trace(directory: Path, output: Path | None) -> None:
     """Write a Chrome/Perfetto trace of the cells in DIR and print the critical path.
 
     Open the file in a browser's chrome://tracing or in Perfetto. Example: prefect-datagen trace out/reviews
@@ -41,7 +42,7 @@ def trace(
         ran[step.column] += step.ran  # type: ignore[assignment]
         waited[step.column] += step.waited  # type: ignore[assignment]
     begin, end = min(record.queued for record in records), max(record.ended for record in records)
-    typer.echo(f"{len(records):,} cells in {end - begin:.2f} s; trace: {target}")
-    typer.echo(f"critical path ({len(path)} cells):")
+    click.echo(f"{len(records):,} cells in {end - begin:.2f} s; trace: {target}")
+    click.echo(f"critical path ({len(path)} cells):")
     for column in dict.fromkeys(step.column for step in path):
-        typer.echo(f"  {column:24} ran {ran[column]:8.3f} s, waited for a slot {waited[column]:8.3f} s")
+        click.echo(f"  {column:24} ran {ran[column]:8.3f} s, waited for a slot {waited[column]:8.3f} s")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import typer
+import click
 
-from prefect_datagen.cli.options import ConfigFile, Settings, split_settings
+from prefect_datagen.cli.options import config_file, settings_option, split_settings
 
 
-def validate(config: ConfigFile, settings: Settings = None) -> None:
+@click.command()
+@config_file
+@settings_option
+def validate(config: Path, settings: tuple[str, ...]) -> None:
     """Check CONFIG: fields, references, cycles, templates, aliases, seed data. Exit code 2 where it is wrong.
 
     Example: prefect-datagen validate dataset.yaml
@@ -18,4 +21,4 @@ def validate(config: ConfigFile, settings: Settings = None) -> None:
 
     loaded = DatasetConfig.load(Path(config), overrides=split_settings(settings)[0])
     models = f", {len(loaded.model_configs)} models" if loaded.model_configs else ""
-    typer.echo(f"{config}: right ({len(loaded.columns)} columns{models})")
+    click.echo(f"{config}: right ({len(loaded.columns)} columns{models})")

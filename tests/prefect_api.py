@@ -1,17 +1,21 @@
-"""What tests ask Prefect's server about a flow run."""
+"""What tests ask Prefect's server about a flow run, and a deployment to run."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import click
 from prefect import State
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.client.schemas.objects import TaskRun
 from prefect.client.schemas.sorting import TaskRunSort
+
+from prefect_datagen.cli.deploy import deploy as deploy_command
 
 _FINAL = {"Completed", "Cached", "Failed", "Dropped", "Skipped", "Partial", "Aborted", "Crashed", "Cancelled"}
 
@@ -51,3 +55,8 @@ def _task_runs(client: SyncPrefectClient, state: State[Any]) -> list[TaskRun]:
 
 def _child(run: TaskRun) -> UUID | None:
     return run.state.state_details.child_flow_run_id if run.state is not None else None
+
+
+def deploy(config: Path, **options: Any) -> None:
+    """`prefect-datagen deploy`, in this process; options by the names of the function's arguments."""
+    click.Context(deploy_command).invoke(deploy_command, config=config, **options)

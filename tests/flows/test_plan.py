@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from prefect_datagen.blocks import ParquetRowGroupSink
 from prefect_datagen.cli.main import application

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from prefect_datagen.blocks import ParquetRowGroupSink
 from prefect_datagen.cli.main import application

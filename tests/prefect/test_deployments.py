@@ -19,7 +19,6 @@ from prefect.states import Scheduled
 from prefect.utilities.callables import parameter_schema
 
 from prefect_datagen.blocks import ModelEndpoint, ParquetRowGroupSink
-from prefect_datagen.cli.deploy import deploy
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.flows.build import build_dataset
 from tests.flows.configs import feedback, samplers
@@ -28,6 +27,7 @@ from tests.flows.workflows import lines, notes, people, workflow
 from tests.mock_server import MockServer
 from tests.prefect.runs import POOL, client, ended, start
 from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect_api import deploy
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

@@ -14,13 +14,13 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
 from prefect.states import Cancelling
 
 from prefect_datagen.blocks import ModelEndpoint
-from prefect_datagen.cli.deploy import deploy
 from prefect_datagen.engine.outcomes import Verdict
 from prefect_datagen.flows.events import DatasetEvent, asset_key
 from tests.flows.configs import feedback, samplers
 from tests.mock_server import MockServer
 from tests.prefect.runs import POOL, artifacts, client, ended, events, logs, start
 from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect_api import deploy
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from prefect_datagen.blocks import ParquetRowGroupSink
-from prefect_datagen.cli.deploy import deploy
 from prefect_datagen.config.run import OnShortfall, RunConfig
 from prefect_datagen.config.target import Target, TargetMode
 from prefect_datagen.engine.errors import ConfigError, ShortfallError
@@ -25,6 +24,7 @@ from tests.flows.workflows import lines, notes, people, workflow
 from tests.mock_server import MockServer
 from tests.prefect.runs import POOL, artifacts, events
 from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect_api import deploy
 
 pytestmark = pytest.mark.usefixtures("prefect_api")
 

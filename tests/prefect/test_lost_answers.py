@@ -19,7 +19,6 @@ from prefect.exceptions import MissingResult
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from prefect_datagen.blocks import ParquetRowGroupSink
-from prefect_datagen.cli.deploy import deploy
 from prefect_datagen.engine.errors import DatagenError, EarlyShutdownError
 from prefect_datagen.flows.build import build_dataset
 from prefect_datagen.flows.chain import ChainPreview, chain_datasets
@@ -31,6 +30,7 @@ from tests.mock_server import MockServer
 from tests.prefect.lossy import CUT, LossyProxy
 from tests.prefect.runs import ended, start
 from tests.prefect.server import PrefectServer, wait_for
+from tests.prefect_api import deploy
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from prefect_datagen.blocks import ModelEndpoint, ParquetRowGroupSink
-from prefect_datagen.cli.deploy import deploy
 from tests.flows.configs import samplers
 from tests.prefect.runs import POOL, client, ended, start
 from tests.prefect.server import PrefectServer
+from tests.prefect_api import deploy
 from tests.server.browser import Browser, chromium
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium: install Debian's package `chromium`")

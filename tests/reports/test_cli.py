@@ -8,9 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
-import typer
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from prefect_datagen.cli.diff import diff
 from prefect_datagen.cli.report import report
@@ -18,13 +18,11 @@ from prefect_datagen.engine.errors import ConfigError
 from tests.reports.datasets import write_dataset
 
 PROGRAM = """
-import sys, typer
+import sys, click
 from prefect_datagen.cli.diff import diff
 from prefect_datagen.cli.report import report
 from prefect_datagen.engine.errors import ConfigError, DatagenError
-app = typer.Typer()
-app.command("report")(report)
-app.command("diff")(diff)
+app = click.Group(commands=[report, diff])
 try:
     app()
 except DatagenError as error:
@@ -84,9 +82,7 @@ def test_a_failed_chart_is_told_and_exits_with_1(folder):
     ],
 )
 def test_what_is_wrong_is_a_config_error(folder, arguments, said):
-    app = typer.Typer()
-    app.command("report")(report)
-    app.command("diff")(diff)
+    app = click.Group(commands=[report, diff])
     with contextlib.chdir(folder):
         done = CliRunner().invoke(app, list(map(str, arguments)))
     assert isinstance(done.exception, ConfigError)
