@@ -12,7 +12,7 @@ from importlib import import_module
 
 import click
 
-_COMMANDS = (  # in the order of the help; each is a function of its name in a module of its name
+_COMMANDS = (  # in the order of the help; each is in a module of its name
     "validate",
     "describe",
     "plan",
