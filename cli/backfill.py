@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 
 from prefect_datagen.cli.options import (
-    api_key_option,
     config_file,
-    endpoint_option,
+    endpoint_options,
     make_endpoints,
     make_run,
     num_records_option,
-    offline_option,
     seed_option,
     settings_option,
     split_settings,
@@ -35,9 +33,7 @@ from prefect_datagen.cli.options import (
     "--max-partitions", type=click.IntRange(min=1), default=1, metavar="K", help="Partitions built at the same time."
 )
 @seed_option
-@offline_option
-@endpoint_option
-@api_key_option
+@endpoint_options
 @settings_option
 def backfill(
     config: Path,

@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 
 from prefect_datagen.cli.options import (
-    api_key_option,
     config_file,
-    endpoint_option,
+    endpoint_options,
     make_endpoints,
     make_run,
     num_records_option,
-    offline_option,
     row_group_size_option,
     seed_option,
     settings_option,
@@ -43,9 +41,7 @@ from prefect_datagen.cli.options import (
 )
 @click.option("--no-journal", is_flag=True, help="Do not keep model answers; a resume pays again for open row groups.")
 @click.option("--trace", is_flag=True, help="Record when every cell was queued, started and ended.")
-@offline_option
-@endpoint_option
-@api_key_option
+@endpoint_options
 @settings_option
 def build(
     config: Path,

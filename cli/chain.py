@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prefect_datagen.cli.options import api_key_option, endpoint_option, make_run, offline_option, seed_option
+from prefect_datagen.cli.options import endpoint_options, make_run, seed_option
 
 if TYPE_CHECKING:
     from prefect_datagen.blocks.model_endpoint import ModelEndpoint
@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 @click.option("--json", is_flag=True, help="With --preview: one JSON object per stage on stdout.")
 @seed_option
 @click.option("--resume", metavar="MODE", help="As for build, for every stage that is run.")
-@offline_option
-@endpoint_option
-@api_key_option
+@endpoint_options
 @click.option(
     "--set", "settings", multiple=True, metavar="run.KEY=VALUE", help="Set a field of every stage's run. Repeatable."
 )

@@ -37,12 +37,17 @@ settings_option: _Declare = click.option(
 offline_option: _Declare = click.option(
     "--offline", is_flag=True, help="Use the built-in offline model for every alias: no network, no key, no cost."
 )
-endpoint_option: _Declare = click.option(
+_endpoint_option: _Declare = click.option(
     "--endpoint", metavar="URL", help="Use this OpenAI-compatible base URL for every provider."
 )
-api_key_option: _Declare = click.option(
+_api_key_option: _Declare = click.option(
     "--api-key-env", metavar="NAME", help="With --endpoint: environment variable that holds the key."
 )
+
+
+def endpoint_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Which endpoints stand for the config's own: what `make_endpoints` takes."""
+    return offline_option(_endpoint_option(_api_key_option(command)))
 
 
 def num_records_option(*, default: int | None = None) -> _Declare:

@@ -7,13 +7,11 @@ from pathlib import Path
 import click
 
 from prefect_datagen.cli.options import (
-    api_key_option,
     config_file,
-    endpoint_option,
+    endpoint_options,
     make_endpoints,
     make_run,
     num_records_option,
-    offline_option,
     seed_option,
     settings_option,
     split_settings,
@@ -26,9 +24,7 @@ from prefect_datagen.cli.options import (
 @click.option("--json", is_flag=True, help="One JSON object per row on stdout.")
 @click.option("--step", is_flag=True, help="Wait for Enter after each row.")
 @seed_option
-@offline_option
-@endpoint_option
-@api_key_option
+@endpoint_options
 @settings_option
 def preview(
     config: Path,

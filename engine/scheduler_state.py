@@ -535,10 +535,8 @@ class SchedulerState:
     def _group_of_unit(self, event: ColumnDone | ColumnCancelled) -> CellTable:
         group = self._groups.get(event.row_group)
         if group is not None and event.node in range(len(group.cells)) and self._is_unit[event.node] and event.rows:
-            running, given = (
-                np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING),
-                Positions.of(event.rows).array,
-            )
+            running = np.flatnonzero(as_bytes(group.cells[event.node]) == RUNNING)
+            given = Positions.of(event.rows).array
             if np.array_equal(running, given) or np.array_equal(running, np.sort(given)):
                 return group
         raise _illegal(f"{_unit(event)} does not run for the {len(event.rows)} rows given", event.row_group)
