@@ -27,7 +27,7 @@ from prefect_datagen.engine.values import from_numpy
 TIMES = pa.timestamp("us")
 """Type of every sampled time: microseconds, UTC, no zone."""
 
-_MAX_GAP = 512  # generating the words of so many rows costs about as much as one more call of the generator
+_MAX_GAP = 2048  # generating the words of so many rows costs about as much as one more call of the generator
 
 
 class Kind(StrEnum):

@@ -524,17 +524,23 @@ def test_the_example_runs_offline_from_its_file(tmp_path: Path) -> None:
     assert {"stars", "sentiment", "topics"} == set(frame["rating"][0])
 
 
-def test_a_second_run_shows_its_row_groups_as_cached(tmp_path: Path) -> None:
-    build(samplers(), tmp_path / "d", 6, row_group_size=3)
+def test_a_second_run_shows_its_first_row_groups_as_cached(tmp_path: Path) -> None:
+    """Three stand for all: each is a task run that does nothing."""
+    build(samplers(), tmp_path / "d", 8, row_group_size=2)
     state: State[BuildResult] = build_dataset(
         samplers(),
-        num_records=6,
+        num_records=8,
         sink=ParquetRowGroupSink(path=tmp_path / "d"),
-        run=RunConfig(row_group_size=3, seed=7),
+        run=RunConfig(row_group_size=2, seed=7),
         return_state=True,
     )
-    names = task_run_states(state, count=2)
-    assert names == {"process-row-group-00000": "Cached", "process-row-group-00001": "Cached"}
+    names = task_run_states(state, count=3)
+    assert names == {f"process-row-group-0000{index}": "Cached" for index in range(3)}
+
+
+def test_a_dataset_without_models_has_no_journal(tmp_path: Path) -> None:
+    build(samplers(), tmp_path / "d", 2)
+    assert not list((tmp_path / "d").glob("journal*"))
 
 
 def test_the_ui_names_row_groups_and_stages(tmp_path: Path) -> None:
