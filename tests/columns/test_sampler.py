@@ -327,10 +327,12 @@ columns = [
      "expr": "{{ colour }} #{{ count }}{% if flag %}, {{ shade }}{% endif %}"},
     {"name": "area", "column_type": "sql", "expr": "size * share"},
 ]
+drawn = [{"column_type": "sampler", **each} for each in columns if "column_type" not in each]
+Blueprint(DatasetConfig.load({"name": "d", "columns": drawn}), RunConfig(), seed=1).seed_rows(0, 100)
+print(sorted({"pandas", "scipy", "pyarrow.compute"} & set(sys.modules)))
 config = DatasetConfig.load({"name": "d", "columns": [{"column_type": "sampler", **each} for each in columns]})
 blueprint = Blueprint(config, RunConfig(), seed=1)
 rows = blueprint.seed_rows(0, 100)
-print(sorted({"pandas", "scipy", "pyarrow.compute"} & set(sys.modules)))
 for node in blueprint.graph.nodes:
     made = node.generator.generate_batch(Batch(0, rows.keys, {name: rows.columns[name] for name in node.inputs}))
     assert not made.rejected
