@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 
 from prefect_datagen.columns.template import Template, TemplateError
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import CellError
-from prefect_datagen.engine.node import ColumnNode
 
 if TYPE_CHECKING:
     from prefect_datagen.columns.build import BuildContext
+    from prefect_datagen.engine.node import ColumnNode
 
 
 class Config(BaseModel):

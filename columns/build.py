@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.models.config import ModelConfig
 
 

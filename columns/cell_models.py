@@ -6,9 +6,10 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from prefect_datagen.columns.conversation import InvalidAnswerError, Patience, converse
+from prefect_datagen.columns.conversation import Patience, converse
 from prefect_datagen.columns.inference import RequestParameters
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, Message
+from prefect_datagen.engine.errors import InvalidAnswerError
 from prefect_datagen.engine.node import Cell
 
 if TYPE_CHECKING:

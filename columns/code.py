@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-import pyarrow as pa
 from pydantic import Field
 
-from prefect_datagen.columns.conversation import InvalidAnswerError
 from prefect_datagen.columns.fences import after_thinking, fenced_blocks
+from prefect_datagen.columns.json_shape import TEXT
 from prefect_datagen.columns.llm import AnswerForm, LLMColumnConfig
+from prefect_datagen.engine.errors import InvalidAnswerError
 
 CodeLang = Literal[
     "bash",
@@ -77,7 +77,7 @@ class LLMCodeColumnConfig(LLMColumnConfig):
         name = SQL_DIALECTS.get(self.code_lang, self.code_lang)
         tag = self.code_lang.partition(":")[0]
         wanted = f"Answer with {name} code only, in one fenced code block that starts with ```{tag}"
-        return AnswerForm(pa.string(), lambda text: extract_code(text, self.code_lang), wanted)
+        return AnswerForm(TEXT, lambda text: extract_code(text, self.code_lang), wanted)
 
 
 def extract_code(text: str, code_lang: str) -> str:

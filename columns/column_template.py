@@ -1,5 +1,4 @@
-"""Simple templates for a whole column at once, by Arrow's kernels: the same text as Jinja2's, at a
-twentieth of the CPU.
+"""Simple templates for a whole column at once, by Arrow's kernels: the same text as Jinja2's, at a twentieth of the CPU.
 
 Simple is text with `{{ name }}` of text and whole numbers, and `{% if name %}`, `{% if not name %}` of truth values,
 numbers (true where not 0) and text (true where not empty). A template with anything else in it is rendered by Jinja2, and
@@ -9,16 +8,18 @@ so are columns with nulls, which are `None` in a text.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 from jinja2 import nodes
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.template import MAX_OUTPUT, Template
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.values import number_array, text_scalar
 
-_Columns = Mapping[str, pa.Array]
-_Text = Callable[[_Columns], pa.Array | pa.Scalar]
+if TYPE_CHECKING:
+    _Columns = Mapping[str, pa.Array]
+    _Text = Callable[[_Columns], pa.Array | pa.Scalar]
 
 
 class _NotSimpleError(Exception):

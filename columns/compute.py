@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pyarrow as pa
+from prefect_datagen.engine.arrays import pa
 
 
 def take(values: pa.Array, positions: pa.Array) -> pa.Array:

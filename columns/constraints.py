@@ -1,116 +1,47 @@
 """Constraints between sampler columns: inequalities with a number, a time or another column.
 
 They are met by drawing whole rows until one fits (`columns/sampling.py`), so that what is left is the joint
-distribution of the columns, given that the constraints hold.
+distribution of the columns, given that the constraints hold. The inequalities are in `columns/inequalities.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Config, Reference
-from prefect_datagen.columns.samplers.base import TIMES, Kind, TimeText, kind_of, parse_time
-from prefect_datagen.columns.samplers.numeric import Finite
-from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.columns.kinds import Kinds
 
-Operator = Literal["lt", "le", "gt", "ge"]
-
-_OPERATORS: dict[Operator, tuple[str, str]] = {
-    "lt": ("<", "less"),
-    "le": ("<=", "less_equal"),
-    "gt": (">", "greater"),
-    "ge": (">=", "greater_equal"),
-}
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
 
-class _Inequality(Config):
+class Constraint(Config):
+    """What a sampled row is to satisfy."""
+
     target_column: str = Field(description="Sampler column that is constrained; the left-hand side.")
-    operator: Operator = Field(description="lt, le, gt or ge: below, at most, above, at least.")
-
-    def _holds(self, left: pa.Array, right: Any) -> NDArray[np.bool_]:
-        """Where the inequality holds, and where a cell was skipped: what is not there breaks no constraint."""
-        result = getattr(pc, _OPERATORS[self.operator][1])(left, right).fill_null(True)
-        return np.asarray(result.to_numpy(zero_copy_only=False), dtype=np.bool_)
-
-    def _unlike(self, left: Any, right: Any) -> ConfigError:
-        return ConfigError(f"constraint {self}: cannot compare a {left} with a {right}", column=self.target_column)
-
-
-class ScalarInequalityConstraint(_Inequality):
-    """A column compared with a number, or with a time in ISO 8601."""
-
-    constraint_type: Literal["scalar_inequality"] = "scalar_inequality"
-    rhs: Finite | TimeText = Field(union_mode="left_to_right", description="Number, or a time such as 2024-01-31.")
+    constraint_type: str
 
     def references(self) -> Iterable[Reference]:
-        """The constrained column."""
-        yield Reference(self.target_column, "target_column")
+        """Columns that are compared."""
+        raise NotImplementedError
 
     def satisfied(self, columns: Mapping[str, pa.Array]) -> NDArray[np.bool_]:
         """Which rows satisfy it, shape `(n,)`.
 
         Raises:
-            ConfigError: the column's values cannot be compared with the right-hand side.
+            ConfigError: the values cannot be compared.
         """
-        left = columns[self.target_column]
-        kind = kind_of(left.type)
-        if kind is Kind.TIME and isinstance(self.rhs, str):
-            try:
-                return self._holds(left.cast(TIMES, safe=False), pa.scalar(parse_time(self.rhs), TIMES))
-            except ValueError as error:
-                raise ConfigError(f"constraint {self}: {error}", column=self.target_column) from error
-        if kind is not Kind.NUMBER or isinstance(self.rhs, str):
-            raise self._unlike(kind, "text" if isinstance(self.rhs, str) else Kind.NUMBER)
-        return self._holds(left, pa.scalar(self.rhs))
-
-    def __str__(self) -> str:
-        return f"{self.target_column} {_OPERATORS[self.operator][0]} {self.rhs}"
+        raise NotImplementedError
 
 
-class ColumnInequalityConstraint(_Inequality):
-    """A column compared with another column."""
-
-    constraint_type: Literal["column_inequality"] = "column_inequality"
-    rhs: str = Field(description="Column on the right-hand side.")
-
-    def references(self) -> Iterable[Reference]:
-        """Both columns."""
-        yield Reference(self.target_column, "target_column")
-        yield Reference(self.rhs, "rhs")
-
-    def satisfied(self, columns: Mapping[str, pa.Array]) -> NDArray[np.bool_]:
-        """Which rows satisfy it, shape `(n,)`.
-
-        Raises:
-            ConfigError: the values of the two columns cannot be compared.
-        """
-        left, right = columns[self.target_column], columns[self.rhs]
-        kind = kind_of(left.type)
-        if kind is not kind_of(right.type) or kind is Kind.RECORD:
-            raise self._unlike(kind, kind_of(right.type))
-        if kind is Kind.TIME:
-            left, right = left.cast(TIMES, safe=False), right.cast(TIMES, safe=False)
-        return self._holds(left, right)
-
-    def __str__(self) -> str:
-        return f"{self.target_column} {_OPERATORS[self.operator][0]} {self.rhs}"
-
-
-def _tag(value: Any) -> str | None:
-    """Which constraint a config means; older ones tell by their right-hand side alone."""
-    if not isinstance(value, Mapping):
-        return getattr(value, "constraint_type", None)
-    written = value.get("constraint_type")
-    if written is not None:
-        return str(getattr(written, "value", written))
+def _by_right_hand_side(value: Mapping[str, Any]) -> str:
+    """Which constraint is meant where it is not said: older configs tell by their right-hand side alone."""
     rhs = value.get("rhs")
     return "column_inequality" if isinstance(rhs, str) and not _is_scalar(rhs) else "scalar_inequality"
 
@@ -125,9 +56,15 @@ def _is_scalar(text: str) -> bool:
     return False
 
 
-Constraint = Annotated[
-    Annotated[ScalarInequalityConstraint, Tag("scalar_inequality")]
-    | Annotated[ColumnInequalityConstraint, Tag("column_inequality")],
-    Discriminator(_tag),
+AnyConstraint = Annotated[
+    Constraint,
+    Kinds(
+        "constraint_type",
+        {
+            "scalar_inequality": "prefect_datagen.columns.inequalities:ScalarInequalityConstraint",
+            "column_inequality": "prefect_datagen.columns.inequalities:ColumnInequalityConstraint",
+        },
+        untold=_by_right_hand_side,
+    ),
 ]
-"""Either constraint, as configs hold them."""
+"""Any constraint, as configs hold them."""

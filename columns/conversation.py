@@ -11,15 +11,11 @@ from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, Message
-from prefect_datagen.engine.errors import CellError, DatagenError, ErrorKind, ModelError
+from prefect_datagen.engine.errors import CellError, ErrorKind, InvalidAnswerError, ModelError
 from prefect_datagen.engine.node import Models
 from prefect_datagen.engine.tools import UNUSABLE, sendable
 
 Value = TypeVar("Value")
-
-
-class InvalidAnswerError(DatagenError):
-    """An answer that cannot be used. The message is shown to the model in a correction round."""
 
 
 @dataclass(frozen=True)

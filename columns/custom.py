@@ -11,6 +11,7 @@ the column's name and theirs. What raises in one cell rejects that row; what rai
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
@@ -173,7 +174,7 @@ class CustomColumnConfig(ColumnConfig):
             yield "allow_resize", "needs generation_strategy full_column"
         if self.allow_resize and self.skip is not None:
             yield "skip", "a column that may change the number of rows sees all rows, and skips none"
-        yield from skip_value_problems(self, parse_dtype(self.dtype))
+        yield from skip_value_problems(self, partial(parse_dtype, self.dtype))
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """As declared."""

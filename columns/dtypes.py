@@ -5,22 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-import pyarrow as pa
+from prefect_datagen.engine.arrays import pa
 
-DTYPES: Mapping[str, pa.DataType] = {
-    "str": pa.string(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "bool": pa.bool_(),
-    "datetime": pa.timestamp("us"),
-    "json": pa.string(),
+_ARROW_NAMES: Mapping[str, str] = {
+    "str": "string",
+    "int": "int64",
+    "float": "double",
+    "bool": "bool",
+    "datetime": "timestamp[us]",
+    "json": "string",
 }
 
 _NESTED = re.compile(r"(?P<kind>list|struct)<(?P<inner>.*)>", re.DOTALL)
 
 
 def parse_dtype(text: str) -> pa.DataType:
-    """The Arrow type of a name: one of `DTYPES`, or one of Arrow's, such as `int32` or `date32[day]`.
+    """The Arrow type of a name: one of those above, or one of Arrow's, such as `int32` or `date32[day]`.
 
     `list<type>` and `struct<name: type, ...>` may be nested.
 
@@ -28,14 +28,12 @@ def parse_dtype(text: str) -> pa.DataType:
         ValueError: there is no such type.
     """
     text = text.strip()
-    if text in DTYPES:
-        return DTYPES[text]
     nested = _NESTED.fullmatch(text)
     if nested is None:
         try:
-            return pa.type_for_alias(text)
+            return pa.type_for_alias(_ARROW_NAMES.get(text, text))
         except ValueError:
-            known = ", ".join(DTYPES)
+            known = ", ".join(_ARROW_NAMES)
             raise ValueError(
                 f"{text!r} is no type: use {known}, list<type>, struct<name: type, ...> or a name of Arrow's"
             ) from None

@@ -37,7 +37,7 @@ class EmbeddingColumnConfig(ColumnConfig):
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Whether the skip value could stand in the column."""
-        return skip_value_problems(self, VECTOR)
+        return skip_value_problems(self, lambda: VECTOR)
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """A list of floats for a text, a list of such for a list of texts.

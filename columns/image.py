@@ -14,8 +14,8 @@ from pydantic import Field
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
+from prefect_datagen.columns.chat_generator import Prompt
 from prefect_datagen.columns.inference import RequestParameters, model_for
-from prefect_datagen.columns.llm import Prompt
 from prefect_datagen.columns.media import MediaParts, MultiModalContext, image_format
 from prefect_datagen.columns.references import skip_value_problems, template_references
 from prefect_datagen.engine.chat import ImageRequest
@@ -50,7 +50,7 @@ class ImageColumnConfig(ColumnConfig):
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Whether the skip value could stand in the column."""
-        return skip_value_problems(self, pa.string())
+        return skip_value_problems(self, pa.string)
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """Text: the file's path relative to the dataset, or base64."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from prefect_datagen.columns.build import BuildContext
+from prefect_datagen.engine.arrays import np
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.node import RowKey
 from prefect_datagen.engine.randomness import RowStream

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from prefect_datagen.columns.conversation import InvalidAnswerError
 from prefect_datagen.columns.fences import after_thinking, fenced_blocks
-from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.errors import ConfigError, InvalidAnswerError
 
 if TYPE_CHECKING:
     import jsonschema_rs

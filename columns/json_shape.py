@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import pyarrow as pa
-
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.values import json_text
 
@@ -24,12 +24,16 @@ class Shape:
     """How values of a schema are kept.
 
     Attributes:
-        type: their Arrow type.
+        type: their Arrow type, which `make_type` gives when it is first asked for.
         store: takes a value that fits the schema and gives what Arrow stores; drops properties without a field.
     """
 
-    type: pa.DataType
+    make_type: Callable[[], pa.DataType]
     store: Callable[[Any], Any]
+
+    @cached_property
+    def type(self) -> pa.DataType:
+        return self.make_type()
 
 
 def shape_of_schema(schema: Schema) -> Shape:
@@ -67,13 +71,14 @@ def _as_integer(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-FREE = Shape(pa.string(), _as_text)
+FREE = Shape(lambda: pa.string(), _as_text)
+TEXT = Shape(lambda: pa.string(), _keep)
 _SCALARS = {
-    "string": Shape(pa.string(), _keep),
-    "integer": Shape(pa.int64(), _as_integer),
-    "number": Shape(pa.float64(), _keep),
-    "boolean": Shape(pa.bool_(), _keep),
-    "null": Shape(pa.null(), _keep),
+    "string": TEXT,
+    "integer": Shape(lambda: pa.int64(), _as_integer),
+    "number": Shape(lambda: pa.float64(), _keep),
+    "boolean": Shape(lambda: pa.bool_(), _keep),
+    "null": Shape(lambda: pa.null(), _keep),
 }
 
 
@@ -126,10 +131,10 @@ class _Shaper:
     def _one_of(self, members: Sequence[Schema]) -> Shape:
         real = [member for member in members if not (isinstance(member, Mapping) and member.get("type") == "null")]
         shapes = [self.shape(member) for member in real]
-        same = len({shape.type for shape in shapes}) == 1 and not any(shape is FREE for shape in shapes)
-        if len(shapes) == 1 or (same and not pa.types.is_nested(shapes[0].type)):
+        if len(shapes) == 1:
             return shapes[0]
-        return FREE
+        same = len({shape.type for shape in shapes}) == 1 and not any(shape is FREE for shape in shapes)
+        return shapes[0] if same and not pa.types.is_nested(shapes[0].type) else FREE
 
     def _of_type(self, schema: Mapping[str, Any]) -> Shape:
         kind = schema.get("type")
@@ -153,7 +158,7 @@ class _Shaper:
                 return None
             return {name: shape.store(value.get(name)) for name, shape in fields.items()}
 
-        return Shape(pa.struct([(name, shape.type) for name, shape in fields.items()]), store)
+        return Shape(lambda: pa.struct([(name, shape.type) for name, shape in fields.items()]), store)
 
     def _array(self, schema: Mapping[str, Any]) -> Shape:
         if "items" not in schema or "prefixItems" in schema or isinstance(schema["items"], list):
@@ -163,14 +168,14 @@ class _Shaper:
         def store(value: Any) -> Any:
             return None if value is None else [item.store(each) for each in value]
 
-        return Shape(pa.list_(item.type), store)
+        return Shape(lambda: pa.list_(item.type), store)
 
 
 def _shape_of_values(values: Sequence[Any]) -> Shape:
     """The shape of an enumeration: that of its values, where they are of one type."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {str}:
-        return _SCALARS["string"]
+        return TEXT
     if kinds == {bool}:
         return _SCALARS["boolean"]
     if kinds == {int}:

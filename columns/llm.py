@@ -6,27 +6,23 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import pyarrow as pa
 from pydantic import BaseModel, Field, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
-from prefect_datagen.columns.build import BuildContext
-from prefect_datagen.columns.conversation import Exchange, InvalidAnswerError, Patience, converse
-from prefect_datagen.columns.inference import RequestParameters, model_for
 from prefect_datagen.columns.json_answer import SchemaCheck, parse_json_answer
-from prefect_datagen.columns.json_shape import shape_of_schema
-from prefect_datagen.columns.media import MediaParts, MultiModalContext
-from prefect_datagen.columns.readable import Readable
+from prefect_datagen.columns.json_shape import TEXT, Shape, shape_of_schema
+from prefect_datagen.columns.media import MultiModalContext
 from prefect_datagen.columns.references import skip_value_problems, template_references
-from prefect_datagen.columns.template import Template, TemplateError
 from prefect_datagen.columns.user_code import load_function
-from prefect_datagen.engine.chat import ChatRequest, Message
-from prefect_datagen.engine.errors import CellError, ConfigError
-from prefect_datagen.engine.node import Cell, ColumnNode, Strategy
+from prefect_datagen.engine.arrays import pa
+from prefect_datagen.engine.errors import CellError, ConfigError, InvalidAnswerError
 from prefect_datagen.engine.values import fit, json_text
-from prefect_datagen.models.config import ChatInferenceParameters
+
+if TYPE_CHECKING:
+    from prefect_datagen.columns.build import BuildContext
+    from prefect_datagen.engine.node import ColumnNode
 
 
 class TraceType(StrEnum):
@@ -42,13 +38,13 @@ class AnswerForm:
     """What a column wants of an answer, and how it reads one.
 
     Attributes:
-        type: Arrow type of what `read` gives.
+        shape: how what `read` gives is kept.
         read: takes the answer's text and gives the cell's value, or raises `InvalidAnswerError`.
         instructions: put after the prompt, in words; empty for free text.
         schema: JSON schema offered to the endpoint as `response_format`, or None.
     """
 
-    type: pa.DataType
+    shape: Shape
     read: Callable[[str], Any]
     instructions: str = ""
     schema: dict[str, Any] | None = None
@@ -106,14 +102,17 @@ class LLMColumnConfig(ColumnConfig):
 
     def check(self) -> Iterator[tuple[str, str]]:
         """Whether the skip value could stand in the column."""
-        return skip_value_problems(self, self.answer_form().type)
+        return skip_value_problems(self, lambda: self.answer_form().shape.type)
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """That of the answer; trace and reasoning are text."""
-        return (self.answer_form().type, *[pa.string()] * (len(self.produces()) - 1))
+        return (self.answer_form().shape.type, *[pa.string()] * (len(self.produces()) - 1))
 
     def build(self, context: BuildContext) -> ColumnNode:
         """One cell per row, on the model."""
+        from prefect_datagen.columns.chat_generator import ChatGenerator
+        from prefect_datagen.engine.node import ColumnNode, Strategy
+
         return ColumnNode(
             name=self.name,
             produces=self.produces(),
@@ -134,7 +133,7 @@ class LLMTextColumnConfig(LLMColumnConfig):
 
     def answer_form(self) -> AnswerForm:
         """Any text that is not blank."""
-        return AnswerForm(pa.string(), _read_text)
+        return AnswerForm(TEXT, _read_text)
 
 
 class LLMStructuredColumnConfig(LLMColumnConfig):
@@ -176,7 +175,7 @@ class LLMStructuredColumnConfig(LLMColumnConfig):
         except ConfigError as error:
             yield "output_format", error.message
             return
-        yield from skip_value_problems(self, form.type)
+        yield from skip_value_problems(self, lambda: form.shape.type)
 
     def source_code(self) -> Iterable[str]:
         """The schema of an imported model: it changes when the model does."""
@@ -205,92 +204,10 @@ def json_form(
             raise InvalidAnswerError(error.message) from error
 
     wanted = instructions or "Answer with one JSON value that fits this JSON schema, and nothing else:"
-    return AnswerForm(shape.type, read, f"{wanted}\n{json_text(schema)}", schema)
+    return AnswerForm(shape, read, f"{wanted}\n{json_text(schema)}", schema)
 
 
 def _read_text(text: str) -> str:
     if not text.strip():
         raise InvalidAnswerError("it is blank")
     return text
-
-
-class ChatGenerator:
-    """Makes one cell by a conversation with a model."""
-
-    def __init__(self, config: LLMColumnConfig, context: BuildContext) -> None:
-        model = model_for(context, config.model_alias, column=config.name, kind=ChatInferenceParameters)
-        self._alias = config.model_alias
-        self._form = config.answer_form()
-        self._prompt = Prompt(config.prompt, context, "prompt")
-        self._system = None if config.system_prompt is None else Prompt(config.system_prompt, context, "system_prompt")
-        self._media = MediaParts(config.multi_modal_context or [], context.artifact_dir)
-        self._has_media = bool(config.multi_modal_context)
-        self._parameters = RequestParameters(model, column=config.name, seed=context.seed)
-        self._patience = Patience(context.max_conversation_restarts, context.max_conversation_correction_steps)
-        self._tools = config.tool_alias
-        self._trace = config.with_trace
-        self._reasoning = config.extract_reasoning_content
-
-    async def generate(self, cell: Cell) -> tuple[Any, ...]:
-        """The answer, then its trace and reasoning where they are wanted.
-
-        Raises:
-            ModelError: the endpoint failed.
-            CellError: no answer could be used, or the prompt cannot be rendered.
-        """
-        request = ChatRequest(
-            model=self._parameters.model,
-            messages=await self._messages(cell.inputs),
-            parameters=self._parameters.for_row(cell.row),
-            response_schema=self._form.schema,
-        )
-        exchange = await converse(
-            cell.models, self._alias, request, read=self._form.read, patience=self._patience, tools=self._tools
-        )
-        values: list[Any] = [exchange.value]
-        if self._trace is not TraceType.NONE:
-            messages = _traced(exchange)
-            values.append(json_text(messages if self._trace is TraceType.ALL_MESSAGES else messages[-1:]))
-        if self._reasoning:
-            values.append(exchange.answer.reasoning)
-        return tuple(values)
-
-    async def _messages(self, inputs: Mapping[str, Any]) -> list[Message]:
-        text = self._prompt.render(inputs)
-        if self._form.instructions:
-            text = f"{text}\n\n{self._form.instructions}"
-        content: str | list[dict[str, Any]] = text
-        if self._has_media:
-            content = [*await self._media.of_row(inputs), {"type": "text", "text": text}]
-        user = {"role": "user", "content": content}
-        if self._system is None:
-            return [user]
-        return [{"role": "system", "content": self._system.render(inputs)}, user]
-
-
-class Prompt:
-    """A template of a prompt, and how the values that it reads look in it."""
-
-    def __init__(self, text: str, context: BuildContext, field: str) -> None:
-        self._template = Template(text)
-        self._readable = Readable.of(self._template, context.types)
-        self._field = field
-
-    def render(self, inputs: Mapping[str, Any]) -> str:
-        """The prompt of a row.
-
-        Raises:
-            CellError: reason "template".
-        """
-        try:
-            return self._template.render(self._readable.row(inputs))
-        except TemplateError as error:
-            raise CellError(f"{self._field}: {error.message}", reason="template") from error
-
-
-def _traced(exchange: Exchange[Any]) -> list[Message]:
-    """The conversation, with what the model reasoned before its last answer."""
-    messages = list(exchange.messages)
-    if exchange.answer.reasoning:
-        messages[-1] = {**messages[-1], "reasoning_content": exchange.answer.reasoning}
-    return messages

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import pyarrow as pa
-
 from prefect_datagen.columns.template import Template
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.values import json_text
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import pyarrow as pa
-
 from prefect_datagen.columns.base import ColumnConfig, Reference
 from prefect_datagen.columns.template import Template, TemplateError
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import CellError
 from prefect_datagen.engine.values import fit
 
@@ -25,12 +24,12 @@ def template_mistake(text: str) -> str | None:
     return _known(text)[1]
 
 
-def skip_value_problems(config: ColumnConfig, type_: pa.DataType) -> Iterator[tuple[str, str]]:
-    """(field, message) where `skip.value` could not stand in the column."""
+def skip_value_problems(config: ColumnConfig, type_: Callable[[], pa.DataType]) -> Iterator[tuple[str, str]]:
+    """(field, message) where `skip.value` could not stand in the column; `type_` tells its type, if it is asked."""
     if config.skip is None:
         return
     try:
-        fit(config.skip.value, type_)
+        fit(config.skip.value, type_())
     except CellError as error:
         yield "skip.value", f"{error.message}; null fits any type"
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-import pyarrow as pa
 from pydantic import Field, model_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference
 from prefect_datagen.columns.kinds import Kinds
-from prefect_datagen.columns.samplers.base import SamplerParams
+from prefect_datagen.columns.samplers.base import Kind, SamplerParams
 from prefect_datagen.columns.samplers.conditions import Condition
-from prefect_datagen.columns.samplers.conversion import conversion_mistake, number_type, text_type
+from prefect_datagen.columns.samplers.conversion import as_number, conversion_mistake, number_type, text_type
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ConfigError
 
 SamplerType = Literal[
@@ -42,15 +42,15 @@ AnySamplerParams = Annotated[
     Kinds(
         "sampler_type",
         {
-            "bernoulli": _SAMPLERS + "numeric:BernoulliSamplerParams",
+            "bernoulli": _SAMPLERS + "counts:BernoulliSamplerParams",
             "bernoulli_mixture": _SAMPLERS + "distributions:BernoulliMixtureSamplerParams",
-            "binomial": _SAMPLERS + "numeric:BinomialSamplerParams",
+            "binomial": _SAMPLERS + "counts:BinomialSamplerParams",
             "category": _SAMPLERS + "categorical:CategorySamplerParams",
             "datetime": _SAMPLERS + "temporal:DatetimeSamplerParams",
             "gaussian": _SAMPLERS + "numeric:GaussianSamplerParams",
             "person": _SAMPLERS + "people:PersonSamplerParams",
             "person_from_faker": _SAMPLERS + "people:PersonFromFakerSamplerParams",
-            "poisson": _SAMPLERS + "numeric:PoissonSamplerParams",
+            "poisson": _SAMPLERS + "counts:PoissonSamplerParams",
             "scipy": _SAMPLERS + "distributions:ScipySamplerParams",
             "subcategory": _SAMPLERS + "categorical:SubcategorySamplerParams",
             "timedelta": _SAMPLERS + "temporal:TimeDeltaSamplerParams",
@@ -122,13 +122,26 @@ class SamplerColumnConfig(ColumnConfig):
                 Condition(text)
             except ConfigError as error:
                 yield f"conditional_params[{text}]", error.message
-        types = {params.drawn_type() for _, params in self.branches()}
-        if pa.bool_() in types and len(types) > 1:
+        if self.conditional_params and self._mixes_truth_values():
             yield "conditional_params", "mix truth values with others; write the truth values as text or as 0 and 1"
         if mistake := conversion_mistake(self.params.conversion, self.convert_to):
             yield "convert_to", mistake
         elif self.skip and not _fits(self.skip.value, self.types({})[0]):
             yield "skip.value", f"{self.skip.value!r} is no {self.types({})[0]}, which this column holds"
+
+    def _mixes_truth_values(self) -> bool:
+        types = {params.drawn_type() for _, params in self.branches()}
+        return pa.bool_() in types and len(types) > 1
+
+    def possible_values(self) -> tuple[Kind, list[Any]]:
+        """All values that constraints and other samplers may see, and their kind; none where they are in no list."""
+        from prefect_datagen.columns.samplers.categorical import values_array, values_kind  # only they have lists
+
+        values = [value for _, params in self.branches() for value in params.listed()]
+        if values and self.convert_to in ("int", "float"):
+            return Kind.NUMBER, as_number(values_array(values, self.drawn_type()), self.convert_to).to_pylist()
+        kind = values_kind(values)
+        return kind, [str(value) for value in values] if kind is Kind.TEXT else values
 
     def drawn_type(self) -> pa.DataType:
         """Arrow type that holds the values of all branches as they are drawn."""

@@ -11,33 +11,23 @@ comes out the same in whatever block it is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from graphlib import CycleError, TopologicalSorter
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from prefect_datagen.columns.base import TemplateSkip
 from prefect_datagen.columns.constraints import Constraint
 from prefect_datagen.columns.sampler import SamplerColumnConfig
-from prefect_datagen.columns.samplers.base import Kind, SamplerParams, kind_of
-from prefect_datagen.columns.samplers.categorical import (
-    CategorySamplerParams,
-    SubcategorySamplerParams,
-    Value,
-    values_array,
-)
+from prefect_datagen.columns.sampler_checks import check_together
 from prefect_datagen.columns.samplers.compiled import Cells, Column, View
-from prefect_datagen.columns.samplers.conditions import Condition
-from prefect_datagen.columns.samplers.conversion import as_number
 from prefect_datagen.columns.samplers.groups import MAX_ATTEMPTS, GroupStatistics, grouped
 from prefect_datagen.columns.samplers.identifiers import SHORT_FORMS, UUIDSamplerParams
-from prefect_datagen.columns.samplers.temporal import TimeDeltaSamplerParams
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError, InternalError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 _AT_ONCE = 64_000
 """Rows drawn at a time. With fewer, threads hand the interpreter's lock to each other as long as they compute: four of them
@@ -162,34 +152,6 @@ class SeedStageSampler:
         return f"SeedStageSampler({columns}, {[str(one) for one in self._constraints]}, seed={self._seed})"
 
 
-def check_together(
-    columns: Sequence[SamplerColumnConfig], constraints: Sequence[Constraint]
-) -> Iterable[tuple[str, str]]:
-    """Mistakes that no column shows alone: (path, message) each. Needs columns whose own `check` found nothing."""
-    by_name = {config.name: config for config in columns}
-    empty = {name: _no_cells(config) for name, config in by_name.items()}
-    for config in columns:
-        for field, params in config.branches():
-            for inner, message in _parent_mistakes(params, by_name):
-                yield f"columns.{config.name}.{field}.{inner}", message
-        for text in config.conditional_params:
-            condition = Condition(text)
-            if by_name.keys() >= set(condition.references):
-                seen = {name: empty[name].seen for name in condition.references}
-                for message in _refusals(partial(condition.holds, seen, 0)):
-                    yield f"columns.{config.name}.conditional_params[{text}]", message
-    compared = {name: cells.compared for name, cells in empty.items()}
-    for position, constraint in enumerate(constraints):
-        if constraint.target_column not in by_name:
-            yield (
-                f"constraints[{position}].target_column",
-                f"{constraint.target_column!r} is no sampler column; only samplers can be drawn again",
-            )
-        elif by_name.keys() >= {reference.column for reference in constraint.references()}:
-            for message in _refusals(partial(constraint.satisfied, compared)):
-                yield f"constraints[{position}]", message
-
-
 def _rebuilt(
     columns: Sequence[SamplerColumnConfig], constraints: Sequence[Constraint], seed: int, max_attempts: int
 ) -> SeedStageSampler:
@@ -209,43 +171,6 @@ def _given(name: str, given: Mapping[str, pa.Array], rows: int) -> Cells:
 
 def _part(view: View, block: slice) -> View:
     return {name: cells.part(block) for name, cells in view.items()}
-
-
-def _no_cells(config: SamplerColumnConfig) -> Cells:
-    # Not `pa.array([])`: it imports pandas, a third of a second that a check of a config needs for nothing else.
-    return Cells(pa.nulls(0, config.types({})[0]), pa.nulls(0, config.compared_type()))
-
-
-def _refusals(call: Callable[[], object]) -> list[str]:
-    try:
-        call()
-    except ConfigError as error:
-        return [error.message]
-    return []
-
-
-def _parent_mistakes(params: SamplerParams, by_name: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
-    """What is wrong between params and the sampler column they read."""
-    if isinstance(params, SubcategorySamplerParams) and params.category in by_name:
-        possible = _possible_values(by_name[params.category])
-        if possible is not None and (missing := params.missing(possible)):
-            yield "values", f"has no list for {', '.join(map(repr, missing))} of column {params.category!r}"
-    if isinstance(params, TimeDeltaSamplerParams) and params.reference_column_name in by_name:
-        found = by_name[params.reference_column_name].compared_type()
-        if kind_of(found) not in (Kind.TIME, Kind.TEXT):
-            yield "reference_column_name", f"column {params.reference_column_name!r} holds {found}, which is no time"
-
-
-def _possible_values(config: SamplerColumnConfig) -> pa.Array | None:
-    """All values that a categorical column can take; None for others, whose values are seen when they are drawn."""
-    values = [value for _, params in config.branches() for value in _listed(params)]
-    return as_number(values_array(values, config.drawn_type()), config.convert_to) if values else None
-
-
-def _listed(params: SamplerParams) -> list[Value]:
-    if isinstance(params, CategorySamplerParams):
-        return params.values
-    return params.all_values() if isinstance(params, SubcategorySamplerParams) else []
 
 
 def _in_order(columns: Sequence[SamplerColumnConfig]) -> list[SamplerColumnConfig]:

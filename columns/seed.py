@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Literal
 
-import pyarrow as pa
-
 from prefect_datagen.columns.base import ColumnConfig
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ConfigError
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from pydantic import Field, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Reference, TemplateSkip
 from prefect_datagen.columns.build import BuildContext
-from prefect_datagen.columns.dtypes import DTYPES
+from prefect_datagen.columns.dtypes import parse_dtype
 from prefect_datagen.columns.references import skip_value_problems
 from prefect_datagen.engine.errors import CellError, ConfigError
 from prefect_datagen.engine.node import THREADS, Batch, ColumnNode, FullColumn, Strategy
@@ -64,7 +64,7 @@ class SqlColumnConfig(ColumnConfig):
         if problem is not None:
             yield "expr", problem
         if self.dtype is not None:
-            yield from skip_value_problems(self, DTYPES[self.dtype])
+            yield from skip_value_problems(self, partial(parse_dtype, self.dtype))
 
     def types(self, upstream: Mapping[str, pa.DataType]) -> tuple[pa.DataType, ...]:
         """The type that DuckDB says the expression has, or that of `dtype`.
@@ -87,7 +87,7 @@ class SqlColumnConfig(ColumnConfig):
     def build(self, context: BuildContext) -> ColumnNode:
         """A full column."""
         types = self.types(context.types)
-        for field, message in skip_value_problems(self, types[0]):
+        for field, message in skip_value_problems(self, lambda: types[0]):
             raise ConfigError(f"column {self.name!r}: {field}: {message}")
         return ColumnNode(
             name=self.name,

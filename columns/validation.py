@@ -124,7 +124,8 @@ class ValidationColumnConfig(ColumnConfig):
             yield "validator_params.output_schema", error.message
             return
         try:
-            yield from skip_value_problems(self, self._validator().type)
+            validator = self._validator()
+            yield from skip_value_problems(self, lambda: validator.type)
         except ConfigError as error:
             yield "validator_params.validation_function", error.message
 

@@ -84,13 +84,12 @@ def _seed_columns(config: DatasetConfig) -> tuple[set[str], list[Problem]]:
         if wanted:
             return set(), [Problem(("seed_config",), "is required: there are columns of type seed-dataset")]
         return set(), []
-    from prefect_datagen.seeds.reader import open_seed
+    from prefect_datagen.seeds.reader import seed_columns
 
     try:
-        reader = open_seed(config.seed_config, base_dir=config.folder, run_seed=0)
+        return set(seed_columns(config.seed_config, base_dir=config.folder)), []
     except ConfigError as error:
         return set(), [Problem(("seed_config",), error.message)]
-    return set(reader.schema.names), []
 
 
 def _duplicates(config: DatasetConfig) -> Iterator[Problem]:
@@ -178,7 +177,7 @@ def _samplers(config: DatasetConfig, seed_columns: set[str], found: list[Problem
         return
     if not samplers and not config.constraints:
         return
-    from prefect_datagen.columns.sampling import check_together
+    from prefect_datagen.columns.sampler_checks import check_together
 
     names = {column.name for column in samplers.values()}
     for index, constraint in enumerate(config.constraints):

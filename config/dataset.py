@@ -16,8 +16,8 @@ import yaml
 from pydantic import Field, TypeAdapter, ValidationError, field_validator
 
 from prefect_datagen.columns.base import ColumnConfig, Config
-from prefect_datagen.columns.constraints import Constraint
-from prefect_datagen.columns.kinds import Kinds
+from prefect_datagen.columns.constraints import AnyConstraint
+from prefect_datagen.columns.kinds import Kinds, Later
 from prefect_datagen.config.checking import check
 from prefect_datagen.config.data_designer import plain_config, unwrap
 from prefect_datagen.config.problems import Path as FieldPath
@@ -25,7 +25,6 @@ from prefect_datagen.config.problems import Problem, from_validation_error, line
 from prefect_datagen.config.yaml_text import read_yaml
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.models.config import ModelConfig, ModelProvider
-from prefect_datagen.models.tool_config import AnyMCPProvider, ToolConfig
 from prefect_datagen.processors import Processor
 from prefect_datagen.seeds.config import SeedConfig
 from prefect_datagen.seeds.plugins import plugin_types
@@ -56,7 +55,8 @@ Column = Annotated[
 
 if TYPE_CHECKING:
     from prefect_datagen.config.checks import Check as AnyCheck
-else:  # few configs have checks
+    from prefect_datagen.models.tool_config import AnyMCPProvider, ToolConfig
+else:  # few configs have checks or tools
     _CHECKS = "prefect_datagen.config.checks:"
     AnyCheck = Annotated[
         Any,
@@ -73,6 +73,20 @@ else:  # few configs have checks
             },
         ),
     ]
+    _TOOLS = "prefect_datagen.models.tool_config:"
+    ToolConfig = Annotated[Any, Later(_TOOLS + "ToolConfig")]
+    AnyMCPProvider = Annotated[
+        Any,
+        Kinds(
+            "provider_type",
+            {
+                "sse": _TOOLS + "MCPProvider",
+                "streamable_http": _TOOLS + "MCPProvider",
+                "stdio": _TOOLS + "LocalStdioMCPProvider",
+            },
+            untold=lambda provider: "stdio" if "command" in provider else "sse",
+        ),
+    ]
 
 
 class DatasetConfig(Config):
@@ -83,7 +97,9 @@ class DatasetConfig(Config):
     model_configs: list[ModelConfig] = Field(default_factory=list, description="Models by alias.")
     model_providers: list[ModelProvider] = Field(default_factory=list, description="Endpoints by name.")
     seed_config: SeedConfig | None = Field(default=None, description="Rows to start from.")
-    constraints: list[Constraint] = Field(default_factory=list, description="Inequalities that sampled rows satisfy.")
+    constraints: list[AnyConstraint] = Field(
+        default_factory=list, description="Inequalities that sampled rows satisfy."
+    )
     processors: list[Processor] = Field(default_factory=list, description="What happens to rows around generation.")
     checks: list[AnyCheck] = Field(default_factory=list, description="Quality gates over the finished rows.")
     tool_configs: list[ToolConfig] = Field(default_factory=list, description="Tools that columns may use, by alias.")

@@ -15,8 +15,9 @@ import base64
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self, runtime_checkable
 
-import numpy as np
 import orjson
+
+from prefect_datagen.engine.arrays import np
 
 Message = dict[str, Any]
 """One chat message as OpenAI-compatible endpoints take it: `role`, `content` (text or parts), tool fields."""

@@ -128,6 +128,10 @@ class CellError(DatagenError):
     answer: str | None
 
 
+class InvalidAnswerError(DatagenError):
+    """An answer that cannot be used. The message is shown to the model in a correction round."""
+
+
 class ProcessorError(DatagenError):
     """User code failed. Carries `stage`, `row_group`, `processor` (or `column`)."""
 

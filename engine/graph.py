@@ -13,9 +13,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from prefect_datagen.engine.errors import ConfigError
-from prefect_datagen.engine.node import ColumnNode
+
+if TYPE_CHECKING:
+    from prefect_datagen.engine.node import ColumnNode
 
 
 def find_cycle(inputs: Mapping[str, Iterable[str]]) -> list[str] | None:

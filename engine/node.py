@@ -16,14 +16,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, overload
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest, EmbeddingRequest, ImageRequest
 from prefect_datagen.engine.errors import CellError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 THREADS = "(threads)"
 LOOP = "(loop)"

@@ -10,14 +10,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
-import pyarrow as pa
-from numpy.typing import NDArray
 
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import CellError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Fitter = Callable[[Any], Any]
 """Takes a value and gives what is stored for it."""

@@ -7,9 +7,9 @@ names the alias.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Discriminator, Field, Tag, field_serializer, field_validator
+from pydantic import Field, field_serializer, field_validator
 
 from prefect_datagen.models.config import Strict, masked, names_secret
 
@@ -50,18 +50,8 @@ class LocalStdioMCPProvider(_Provider):
         return {name: masked(text) if names_secret(name) else text for name, text in value.items()}
 
 
-def _transport(value: Any) -> str:
-    """`provider_type` may be left out: a command is started, an endpoint is called."""
-    if isinstance(value, dict):
-        kind = value.get("provider_type") or ("stdio" if "command" in value else "sse")
-    else:
-        kind = getattr(value, "provider_type", "sse")
-    return "stdio" if kind == "stdio" else "remote"
-
-
-AnyMCPProvider = Annotated[
-    Annotated[MCPProvider, Tag("remote")] | Annotated[LocalStdioMCPProvider, Tag("stdio")], Discriminator(_transport)
-]
+AnyMCPProvider = MCPProvider | LocalStdioMCPProvider
+"""A server of either kind. Which one is meant is told where configs are read: `config/dataset.py`."""
 
 
 class ToolConfig(Strict):

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import pyarrow as pa
 from pydantic import AliasChoices, Field, PrivateAttr
 
 from prefect_datagen.columns.base import Config
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ProcessorError
 
 ROW_ID = "__row_id"

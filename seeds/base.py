@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from prefect_datagen.columns.base import Config
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class SeedSource(Config):
@@ -29,6 +29,24 @@ class SeedSource(Config):
             ConfigError: the source is not there or cannot be read; says where it was looked for, and what is wrong.
         """
         raise NotImplementedError
+
+    def header(self, base_dir: Path) -> list[str] | None:
+        """Names of the columns, where they are told without reading a row; None where the source must be opened.
+
+        Raises:
+            ConfigError: as `open` does.
+        """
+        del base_dir
+        return None
+
+    def count_rows(self, base_dir: Path) -> int | None:
+        """Number of rows, all of them checked as `open` does, and none kept; None where the source must be opened.
+
+        Raises:
+            ConfigError: as `open` does.
+        """
+        del base_dir
+        return None
 
     def locations(self, base_dir: Path) -> list[str]:
         """Where the rows are: paths and URLs without credentials, as lineage tells them. Nothing is opened."""
@@ -104,15 +122,24 @@ class SeedTable:
         return f"SeedTable({self.num_rows} rows, {len(self._bounds) - 1} parts, random_access={self.random_access})"
 
 
+def refuse_doubled(names: Sequence[str], *, origin: str) -> None:
+    """Check that no two columns have the same name.
+
+    Raises:
+        ConfigError: some have.
+    """
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigError(f"{origin}: duplicate column name {', '.join(map(repr, doubled))}; rename one of them")
+
+
 def plain_schema(schema: pa.Schema, *, origin: str) -> pa.Schema:
     """The schema without metadata and without encodings: dictionaries and large or view text become their plain type.
 
     Raises:
         ConfigError: two columns have the same name.
     """
-    doubled = sorted({name for name in schema.names if schema.names.count(name) > 1})
-    if doubled:
-        raise ConfigError(f"{origin}: duplicate column name {', '.join(map(repr, doubled))}; rename one of them")
+    refuse_doubled(schema.names, origin=origin)
     return pa.schema([pa.field(field.name, plain_type(field.type)) for field in schema])
 
 
@@ -136,16 +163,25 @@ def conform(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.select(schema.names).cast(schema)
 
 
+def same_names(expected: Sequence[str], found: Sequence[str], *, origin: str, first: str) -> None:
+    """Check that one file has the columns of the first file, in any order.
+
+    Raises:
+        ConfigError: a column is missing or added. Names both files.
+    """
+    missing = [name for name in expected if name not in found]
+    added = [name for name in found if name not in expected]
+    if missing or added:
+        raise ConfigError(f"{origin}: columns differ from those of {first}: missing {missing}, added {added}")
+
+
 def same_schema(expected: pa.Schema, found: pa.Schema, *, origin: str, first: str) -> None:
     """Check that the columns of one file are those of the first file, in any order.
 
     Raises:
         ConfigError: a column is missing, added, or of another type. Names both files.
     """
-    missing = [name for name in expected.names if name not in found.names]
-    added = [name for name in found.names if name not in expected.names]
-    if missing or added:
-        raise ConfigError(f"{origin}: columns differ from those of {first}: missing {missing}, added {added}")
+    same_names(expected.names, found.names, origin=origin, first=first)
     for field in expected:
         if found.field(field.name).type != field.type:
             kinds = f"{found.field(field.name).type}, but {field.type} in {first}"

@@ -23,7 +23,7 @@ AnySeedSource = Annotated[
         "seed_type",
         {
             "local": _SEEDS + "local:LocalFileSeedSource",
-            "hf": _SEEDS + "local:HuggingFaceSeedSource",
+            "hf": _SEEDS + "hugging_face:HuggingFaceSeedSource",
             "directory": _SEEDS + "directory:DirectorySeedSource",
             "file_contents": _SEEDS + "directory:FileContentsSeedSource",
             "file_records": _SEEDS + "directory:FileRecordsSeedSource",

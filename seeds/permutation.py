@@ -16,13 +16,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from prefect_datagen.engine.arrays import np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 _SORTED_BELOW = 1 << 14
 _ROUNDS = 10
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_GOLDEN = 0x9E3779B97F4A7C15
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedTable
 from prefect_datagen.seeds.config import SamplingStrategy, SeedConfig
 from prefect_datagen.seeds.permutation import Shuffle
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from prefect_datagen.seeds.stream import SeedStream
 
 _OPENED_KEPT = 4
@@ -76,6 +75,29 @@ def open_seed(config: SeedConfig, *, base_dir: Path, run_seed: int) -> SeedReade
         if known is None or identity is None or known.identity != identity:
             known = _open(config, base_dir, identity)
         return SeedReader(config, base_dir=base_dir, run_seed=run_seed, opened=known)
+
+
+def seed_columns(config: SeedConfig, *, base_dir: Path) -> list[str]:
+    """Names of the seed's columns; its rows are read only where they tell the names.
+
+    Raises:
+        ConfigError: the source is not there, or cannot be read.
+    """
+    header = None if _stream_of(config) else config.source.header(base_dir)
+    return open_seed(config, base_dir=base_dir, run_seed=0).schema.names if header is None else header
+
+
+def check_seed_rows(config: SeedConfig, *, base_dir: Path) -> None:
+    """Read all rows of a seed once, as `open_seed` does before a run.
+
+    Raises:
+        ConfigError: as `open_seed`.
+    """
+    count = config.source.count_rows(base_dir)
+    if count is None:
+        open_seed(config, base_dir=base_dir, run_seed=0)
+    else:
+        _chosen(config, count)
 
 
 def _stream_of(config: SeedConfig) -> SeedStream | None:
@@ -160,11 +182,8 @@ def _reopen(config: SeedConfig, base_dir: Path, run_seed: int, fingerprint: str)
 
 def _open(config: SeedConfig, base_dir: Path, identity: Hashable | None) -> _Opened:
     table = config.source.open(base_dir)
-    size, fingerprint = table.num_rows, table.fingerprint
-    if size == 0:
-        raise ConfigError(f"seed source ({config.source.seed_type}) has no rows")
-    selection = config.selection_strategy
-    chosen = range(size) if selection is None else selection.rows(size)
+    fingerprint = table.fingerprint
+    chosen = _chosen(config, table.num_rows)
     if config.sampling_strategy is SamplingStrategy.SHUFFLE and not table.random_access:
         # Shuffled rows come from everywhere: taken from their row groups, each would be decoded again and again.
         from prefect_datagen.seeds.spool import spool
@@ -177,6 +196,13 @@ def _open(config: SeedConfig, base_dir: Path, identity: Hashable | None) -> _Ope
     while len(_opened) > _OPENED_KEPT:
         _opened.popitem(last=False)
     return opened
+
+
+def _chosen(config: SeedConfig, size: int) -> range:
+    """Those of the source's rows that the config takes."""
+    if size == 0:
+        raise ConfigError(f"seed source ({config.source.seed_type}) has no rows")
+    return range(size) if config.selection_strategy is None else config.selection_strategy.rows(size)
 
 
 def _pieces(table: SeedTable, chosen: range) -> Iterator[pa.Table]:

@@ -13,8 +13,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
-import pyarrow as pa
-
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.base import SeedTable
 from prefect_datagen.seeds.spool import MEMORY_BYTES, spool

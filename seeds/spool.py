@@ -18,8 +18,7 @@ from functools import partial
 from itertools import chain
 from typing import Any
 
-import pyarrow as pa
-
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.seeds.base import SeedTable, rebatch
 
 MEMORY_BYTES = 64 << 20

@@ -15,21 +15,43 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import pyarrow as pa
-
+from prefect_datagen.engine.arrays import pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.values import text_array
-from prefect_datagen.seeds.base import plain_schema
+from prefect_datagen.seeds.base import refuse_doubled, same_names
 from prefect_datagen.seeds.files import SeedFile
 
 CHUNK_ROWS = 1 << 14
 
 # Python's own limit of 128 KiB for one field is a guard for servers; a seed may hold a document.
 csv.field_size_limit(2**31 - 1)
+
+
+def csv_header(file: SeedFile) -> list[str]:
+    """Column names from the first line.
+
+    Raises:
+        ConfigError: there is none, or a name stands in it twice.
+    """
+    return _header(file, _csv_rows(file))
+
+
+def count_csv_rows(files: Sequence[SeedFile]) -> int:
+    """Rows of all files, each read and checked as by `csv_tables`; none is kept.
+
+    Raises:
+        ConfigError: as `csv_tables`, or a file has other columns than the first.
+    """
+    count, first = 0, csv_header(files[0])
+    for file in files:
+        rows = _csv_rows(file)
+        same_names(first, _header(file, rows), origin=f"seed file {file.path}", first=files[0].path)
+        count += sum(1 for _ in rows)
+    return count
 
 
 def csv_tables(file: SeedFile) -> tuple[pa.Schema, Iterator[pa.Table]]:
@@ -39,11 +61,16 @@ def csv_tables(file: SeedFile) -> tuple[pa.Schema, Iterator[pa.Table]]:
         ConfigError: not UTF-8, wrong quoting, or a line with more or fewer fields than the header; names the line.
     """
     rows = _csv_rows(file)
-    header = next(rows, None)
-    if header is None:
-        raise ConfigError(f"seed file {file.path}: is empty; the first line is to hold the column names")
-    schema = plain_schema(pa.schema([(name, pa.string()) for name in header]), origin=f"seed file {file.path}")
+    schema = pa.schema([(name, pa.string()) for name in _header(file, rows)])
     return schema, _csv_chunks(rows, schema)
+
+
+def _header(file: SeedFile, rows: Iterator[list[str]]) -> list[str]:
+    names = next(rows, None)
+    if names is None:
+        raise ConfigError(f"seed file {file.path}: is empty; the first line is to hold the column names")
+    refuse_doubled(names, origin=f"seed file {file.path}")
+    return names
 
 
 def _csv_chunks(rows: Iterator[list[str]], schema: pa.Schema) -> Iterator[pa.Table]:

@@ -80,6 +80,19 @@ def test_a_check_of_a_config_imports_only_what_it_needs() -> None:
     assert not loaded & {"pyarrow.compute", "pyarrow.parquet", "prefect_datagen.storage"}
 
 
+def test_validate_needs_neither_numpy_nor_arrow_and_nothing_of_what_makes_rows() -> None:
+    example = ROOT / "examples" / "airports" / "dataset.yaml"
+    loaded = _modules_after(
+        f"import sys; sys.argv[1:] = ['validate', {str(example)!r}]\n"
+        "from prefect_datagen.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as end:\n    assert not end.code, end.code"
+    )
+    assert "prefect_datagen.seeds.text" in loaded  # the rows of the seed were read
+    assert not loaded & {"numpy", "pyarrow", "pandas"}
+    made = {"engine.node", "engine.chat", "columns.sampling", "columns.chat_generator", "columns.expression_generator"}
+    assert not loaded & {f"prefect_datagen.{name}" for name in made}
+
+
 def test_a_check_of_a_config_imports_only_the_models_that_it_names() -> None:
     example = ROOT / "examples" / "airports" / "dataset.yaml"
     loaded = _modules_after(
@@ -88,11 +101,13 @@ def test_a_check_of_a_config_imports_only_the_models_that_it_names() -> None:
     rooms = ("columns", "columns.samplers", "processors", "seeds")
     named = {room: {path.stem for path in (ROOT / room.replace(".", "/")).glob("*.py")} for room in rooms}
     found = {room: {name for name in named[room] if f"prefect_datagen.{room}.{name}" in loaded} for room in rooms}
-    assert not found["columns"] & {"code", "custom", "embedding", "image", "judge", "sql", "validation", "validators"}
-    assert not found["columns.samplers"] & {"distributions", "people"}
-    assert not found["seeds"] & {"database", "dataset", "directory", "duckdb_query", "frame", "parquet", "stream"}
+    assert not found["columns"] & {"code", "custom", "embedding", "image", "inequalities", "judge", "sql"}
+    assert not found["columns"] & {"media_contexts", "validation", "validators"}
+    assert not found["columns.samplers"] & {"distributions", "identifiers", "numeric", "people"}
+    assert not found["seeds"] & {"database", "dataset", "directory", "duckdb_query", "frame", "hugging_face"}
+    assert not found["seeds"] & {"parquet", "stream"}
     assert found["processors"] <= {"__init__", "base", "config"}
-    assert "prefect_datagen.config.checks" not in loaded
+    assert not loaded & {"prefect_datagen.config.checks", "prefect_datagen.models.tool_config"}
 
 
 def test_a_command_imports_no_other_command() -> None:

@@ -8,24 +8,24 @@ that its rows are part of, only the rows.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 from prefect_datagen.columns.base import Config, Reference
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.randomness import RowStream, unit
 from prefect_datagen.engine.values import from_numpy
 
-TIMES = pa.timestamp("us")
-"""Type of every sampled time: microseconds, UTC, no zone."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from prefect_datagen.columns.sampler import SamplerColumnConfig
 
 _MAX_GAP = 2048  # generating the words of so many rows costs about as much as one more call of the generator
 
@@ -101,6 +101,14 @@ class SamplerParams(Config):
         """Mistakes beyond one field's bounds: (field, message) each; fields are relative to the params."""
         return ()
 
+    def check_read(self, samplers: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
+        """Mistakes between these params and the samplers that they read, by name; told as by `check`."""
+        return ()
+
+    def listed(self) -> Sequence[bool | int | float | str]:
+        """All values that can be drawn, as the config has them; empty where they are in no list."""
+        return ()
+
     def drawn_type(self) -> pa.DataType:
         """Arrow type of the drawn values, before `convert_to`."""
         return pa.float64()
@@ -146,8 +154,13 @@ def kind_of(data_type: pa.DataType) -> Kind:
     return Kind.RECORD
 
 
+def time_type() -> pa.DataType:
+    """Arrow type of every sampled time: microseconds, UTC, no zone."""
+    return pa.timestamp("us")
+
+
 def as_times(array: pa.Array) -> pa.Array:
-    """Timestamps, dates or ISO 8601 text as `TIMES`; zones become UTC.
+    """Timestamps, dates or ISO 8601 text as `time_type()`; zones become UTC.
 
     Raises:
         ConfigError: a value is no time.
@@ -155,7 +168,7 @@ def as_times(array: pa.Array) -> pa.Array:
     if kind_of(array.type) not in (Kind.TIME, Kind.TEXT):
         raise ConfigError(f"{array.type} is no time: a timestamp, a date or text such as '2024-01-31T09:30:00' is")
     try:
-        return array.cast(TIMES, safe=False)
+        return array.cast(time_type(), safe=False)
     except pa.ArrowInvalid as error:
         raise ConfigError(f"not a time: {error}") from error
 
@@ -196,4 +209,5 @@ def _time_text(value: object) -> object:
     return value.isoformat() if isinstance(value, date) else value
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
 TimeText = Annotated[str, BeforeValidator(_time_text)]

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-import pyarrow as pa
 from pydantic import BeforeValidator, Field, StrictBool, StrictFloat, StrictInt, StrictStr
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, SamplerParams, Target, kind_of, pick
 from prefect_datagen.columns.samplers.quantiles import TableQuantile
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy, int32_values, text_array
+
+if TYPE_CHECKING:
+    from prefect_datagen.columns.sampler import SamplerColumnConfig
 
 Value = StrictBool | StrictInt | Annotated[StrictFloat, Field(allow_inf_nan=False)] | StrictStr
 
@@ -49,6 +51,10 @@ class CategorySamplerParams(SamplerParams):
             yield "weights", f"{wrong[0]!r} is no weight; a weight is a finite number, 0 or more"
         elif not 0 < sum(self.weights) < math.inf:
             yield "weights", f"the weights sum to {sum(self.weights)!r}; at least one must be above 0"
+
+    def listed(self) -> list[Value]:
+        """The values."""
+        return self.values
 
     def drawn_type(self) -> pa.DataType:
         """The type that holds all values."""
@@ -81,6 +87,14 @@ class SubcategorySamplerParams(SamplerParams):
         """The parent column."""
         yield Reference(self.category, "category")
 
+    def check_read(self, samplers: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
+        """A list for each value of the parent, where these can be told; others are seen when they are drawn."""
+        if self.category in samplers:
+            kind, possible = samplers[self.category].possible_values()
+            known = set(self._keys(kind)) if possible else set()
+            if missing := [value for value in dict.fromkeys(possible) if value not in known]:
+                yield "values", f"has no list for {', '.join(map(repr, missing))} of column {self.category!r}"
+
     def check(self, convert_to: str | None) -> Iterable[tuple[str, str]]:
         """A list for each key, and values of one column."""
         if not self.values:
@@ -88,20 +102,15 @@ class SubcategorySamplerParams(SamplerParams):
         for key, values in self.values.items():
             if not values:
                 yield f"values.{key}", "the list is empty; it needs at least one value"
-        yield from _value_mistakes("values", self.all_values(), convert_to)
+        yield from _value_mistakes("values", self.listed(), convert_to)
 
     def drawn_type(self) -> pa.DataType:
         """The type that holds the values of all lists."""
-        return values_type(self.all_values())
-
-    def missing(self, parents: pa.Array) -> list[Any]:
-        """Those values of the parent column that have no list, each once."""
-        known = set(self._keys(parents.type))
-        return [value for value in dict.fromkeys(parents.to_pylist()) if value not in known]
+        return values_type(self.listed())
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
-        table = values_array(self.all_values(), target.type)
+        table = values_array(self.listed(), target.type)
         counts = np.array([len(values) for values in self.values.values()], dtype=np.int64)
         starts = np.cumsum(counts) - counts
 
@@ -121,7 +130,7 @@ class SubcategorySamplerParams(SamplerParams):
 
         return Plan(1, draw)
 
-    def all_values(self) -> list[Value]:
+    def listed(self) -> list[Value]:
         """The values of all lists, one list after the other."""
         return [value for values in self.values.values() for value in values]
 
@@ -130,7 +139,7 @@ class SubcategorySamplerParams(SamplerParams):
         if pa.types.is_dictionary(parent.type):
             parent = parent.dictionary_decode()
         kind = kind_of(parent.type)
-        keys = self._keys(parent.type)
+        keys = self._keys(kind)
         if kind is Kind.NUMBER:
             parent = parent.cast(pa.float64())
         known = [position for position, key in enumerate(keys) if key is not None]
@@ -139,9 +148,8 @@ class SubcategorySamplerParams(SamplerParams):
         found = pc.index_in(parent, text_array(listed) if texts else pa.array(listed, parent.type))
         return found if len(known) == len(keys) else pc.take(pa.array(known, pa.int32()), found)
 
-    def _keys(self, parent: pa.DataType) -> list[Any]:
-        """The keys of the lists as values of the parent column, None for one that it cannot hold."""
-        kind = kind_of(parent)
+    def _keys(self, kind: Kind) -> list[Any]:
+        """The keys of the lists as values of a parent column of this kind, None for one that it cannot hold."""
         if kind is Kind.NUMBER:
             return [_number(key) for key in self.values]
         if kind is Kind.TRUTH:
@@ -149,20 +157,24 @@ class SubcategorySamplerParams(SamplerParams):
         if kind is Kind.TEXT:
             return list(self.values)
         raise ConfigError(
-            f"params.category {self.category!r} holds {parent}; text, numbers and truth values have lists"
+            f"params.category {self.category!r} holds values of kind {kind}; text, numbers and truth values have lists"
         )
+
+
+def values_kind(values: Sequence[Value]) -> Kind:
+    """What the values of a column that holds these are compared with: text, where there is one among them."""
+    kinds = {type(value) for value in values}
+    if kinds == {bool}:
+        return Kind.TRUTH
+    return Kind.NUMBER if kinds and kinds <= {int, float} else Kind.TEXT
 
 
 def values_type(values: Sequence[Value]) -> pa.DataType:
     """The Arrow type of a column that holds these values."""
-    kinds = {type(value) for value in values}
-    if kinds == {bool}:
-        return pa.bool_()
-    if kinds == {int}:
-        return pa.int64()
-    if kinds and kinds <= {int, float}:
-        return pa.float64()
-    return pa.string()
+    kind = values_kind(values)
+    if kind is Kind.NUMBER:
+        return pa.int64() if all(type(value) is int for value in values) else pa.float64()
+    return pa.bool_() if kind is Kind.TRUTH else pa.string()
 
 
 def values_array(values: Sequence[Value], data_type: pa.DataType) -> pa.Array:

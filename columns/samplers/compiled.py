@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import TemplateSkip
@@ -15,9 +12,13 @@ from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.samplers.base import Kind, Plan, Rows, Target, kind_of, words_of
 from prefect_datagen.columns.samplers.conditions import Condition
 from prefect_datagen.columns.samplers.conversion import as_number, as_text
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import CellError, ConfigError, InternalError
 from prefect_datagen.engine.randomness import RowStream
 from prefect_datagen.engine.values import from_numpy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,20 +14,20 @@ import ast
 import operator
 from collections.abc import Callable, Mapping
 from functools import reduce
-from typing import Any
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any
 
 from prefect_datagen.columns import compute as pc
-from prefect_datagen.columns.samplers.base import TIMES, Kind, kind_of, parse_time
+from prefect_datagen.columns.samplers.base import Kind, kind_of, parse_time, time_type
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    _Columns = Mapping[str, pa.Array]
 
 _MAX_DEPTH = 50
 _NAMED = {"true": True, "false": False, "none": None}
-
-_Columns = Mapping[str, pa.Array]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], bool]]] = {
     ast.Eq: ("equal", operator.eq),
@@ -218,18 +218,18 @@ class Condition:
         if len(kinds) > 1 or kinds == {Kind.RECORD}:
             raise self._error(node, f"compares a {_kind(left)} with a {_kind(right)}, which never holds")
         if kinds == {Kind.TIME}:
-            return left.cast(TIMES, safe=False), right.cast(TIMES, safe=False)
+            return left.cast(time_type(), safe=False), right.cast(time_type(), safe=False)
         return left, right
 
     def _time(self, node: ast.expr, value: Any) -> Any:
         if isinstance(value, str):
             try:
-                return pa.scalar(parse_time(value), TIMES)
+                return pa.scalar(parse_time(value), time_type())
             except ValueError as error:
                 raise self._error(node, f"compares a time with text: {error}") from error
         if _kind(value) is Kind.TEXT:
             raise self._error(node, "compares a column of times with a column of text")
-        return value.cast(TIMES, safe=False)
+        return value.cast(time_type(), safe=False)
 
 
 def _decoded(array: pa.Array) -> pa.Array:

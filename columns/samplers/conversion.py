@@ -11,10 +11,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.samplers.base import Conversion, Kind, kind_of
+from prefect_datagen.engine.arrays import pa
 
 # Directives that Arrow writes as Python does; it does so some twenty times faster.
 _SAME_IN_ARROW = re.compile(r"(?:[^%]|%[YmdHMSyjaAbBpI%])*")

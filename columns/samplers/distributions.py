@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Plan, Rows, SamplerParams, Target, open_unit
-from prefect_datagen.columns.samplers.numeric import DecimalPlaces, Probability, rounded
+from prefect_datagen.columns.samplers.counts import Probability
+from prefect_datagen.columns.samplers.numeric import DecimalPlaces, rounded
 from prefect_datagen.columns.samplers.quantiles import TableQuantile
 from prefect_datagen.engine.randomness import unit
 from prefect_datagen.engine.values import from_numpy

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from prefect_datagen.columns.constraints import Constraint
 from prefect_datagen.columns.samplers.compiled import Cells, Column, View
+from prefect_datagen.engine.arrays import np
 from prefect_datagen.engine.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MIN_ACCEPTANCE = 1e-4
 """Share of drawn rows that must satisfy the constraints of a group."""

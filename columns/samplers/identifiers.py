@@ -10,16 +10,17 @@ share an image. The other 24 digits are random, but for those that mark a versio
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field
 
 from prefect_datagen.columns.samplers.base import Conversion, Plan, Rows, SamplerParams, Target
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.engine.randomness import RowStream
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 SHORT_FORMS = 1 << 32
 

@@ -6,11 +6,14 @@ Of NumPy alone: `scipy.special` takes a third of a second to import, which every
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+from prefect_datagen.engine.arrays import np
 
-_Floats = NDArray[np.float64]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    _Floats = NDArray[np.float64]
 
 _GUIDED = 4096
 """Entries of a guide (a power of two, so that a probability's place in it is exact), and the longest table that has one."""

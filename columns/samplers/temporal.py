@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import calendar
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from prefect_datagen.columns import compute as pc
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.samplers.base import (
-    TIMES,
     Conversion,
+    Kind,
     Plan,
     Rows,
     SamplerParams,
     Target,
     TimeText,
     as_times,
+    kind_of,
     parse_time,
     pick,
+    time_type,
 )
+from prefect_datagen.engine.arrays import np, pa
 from prefect_datagen.engine.values import from_numpy
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from prefect_datagen.columns.sampler import SamplerColumnConfig
 
 _EPOCH = datetime(1970, 1, 1)
 _MICROSECOND = timedelta(microseconds=1)
@@ -63,7 +68,7 @@ class DatetimeSamplerParams(SamplerParams):
 
     def drawn_type(self) -> pa.DataType:
         """Timestamps."""
-        return TIMES
+        return time_type()
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
@@ -98,9 +103,16 @@ class TimeDeltaSamplerParams(SamplerParams):
         elif self.dt_max * _SECONDS[self.unit] > _LONGEST.total_seconds():
             yield "dt_max", f"dt_max {self.dt_max!r} {self.unit} is longer than all time from year 1 to 9999"
 
+    def check_read(self, samplers: Mapping[str, SamplerColumnConfig]) -> Iterable[tuple[str, str]]:
+        """Whether the reference column holds times."""
+        if self.reference_column_name in samplers:
+            found = samplers[self.reference_column_name].compared_type()
+            if kind_of(found) not in (Kind.TIME, Kind.TEXT):
+                yield "reference_column_name", f"column {self.reference_column_name!r} holds {found}, which is no time"
+
     def drawn_type(self) -> pa.DataType:
         """Timestamps."""
-        return TIMES
+        return time_type()
 
     def plan(self, target: Target) -> Plan:
         """One word per row."""
@@ -129,5 +141,5 @@ def _calendar_steps(start: datetime, end: datetime, months: int) -> Iterator[dat
 
 
 def _times(micros: NDArray[np.int64]) -> pa.Array:
-    """`TIMES` from microseconds since 1970."""
+    """Times from microseconds since 1970."""
     return from_numpy(micros.view("datetime64[us]"))

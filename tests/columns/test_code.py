@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from prefect_datagen.columns.code import CodeLang, LLMCodeColumnConfig, extract_code
-from prefect_datagen.columns.conversation import InvalidAnswerError
-from prefect_datagen.engine.errors import CellError
+from prefect_datagen.engine.errors import CellError, InvalidAnswerError
 from tests.columns.fakes import FakeModels, context, make
 
 

@@ -17,14 +17,15 @@ from pydantic import TypeAdapter, ValidationError
 from scipy import stats
 
 from prefect_datagen.columns.base import Reference
-from prefect_datagen.columns.constraints import ColumnInequalityConstraint, Constraint, ScalarInequalityConstraint
+from prefect_datagen.columns.constraints import AnyConstraint
+from prefect_datagen.columns.inequalities import ColumnInequalityConstraint, ScalarInequalityConstraint
 from prefect_datagen.columns.sampler import SamplerColumnConfig
 from prefect_datagen.columns.sampling import SeedStageSampler
 from prefect_datagen.engine.errors import ConfigError
 
 ROWS = 50_000
 LIKELY = 1e-3
-ANY: TypeAdapter[ScalarInequalityConstraint | ColumnInequalityConstraint] = TypeAdapter(Constraint)
+ANY: TypeAdapter[ScalarInequalityConstraint | ColumnInequalityConstraint] = TypeAdapter(AnyConstraint)
 
 
 def column(name: str, sampler_type: str, params: dict[str, Any], **more: Any) -> SamplerColumnConfig:

@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from prefect_datagen.columns.conversation import Exchange, InvalidAnswerError, Patience, converse
+from prefect_datagen.columns.conversation import Exchange, Patience, converse
 from prefect_datagen.engine.chat import ChatAnswer, ChatRequest
-from prefect_datagen.engine.errors import CellError, ErrorKind, ModelError
+from prefect_datagen.engine.errors import CellError, ErrorKind, InvalidAnswerError, ModelError
 from tests.columns.fakes import Answer, FakeModels, unusable
 
 REQUEST = ChatRequest("m", [{"role": "user", "content": "say yes"}])

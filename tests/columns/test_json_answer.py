@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prefect_datagen.columns.conversation import InvalidAnswerError
 from prefect_datagen.columns.json_answer import SchemaCheck, parse_json_answer
-from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.engine.errors import ConfigError, InvalidAnswerError
 
 ANY_OBJECT = SchemaCheck({"type": "object"})
 PERSON = SchemaCheck(

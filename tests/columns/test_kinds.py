@@ -9,10 +9,12 @@ from typing import Annotated, Any
 import pytest
 from pydantic import Field, TypeAdapter, ValidationError
 
-from prefect_datagen.columns.kinds import Kinds
+from prefect_datagen.columns.constraints import AnyConstraint
+from prefect_datagen.columns.kinds import Kinds, Later
+from prefect_datagen.columns.media import MultiModalContext
 from prefect_datagen.columns.sampler import AnySamplerParams
 from prefect_datagen.columns.samplers.categorical import CategorySamplerParams
-from prefect_datagen.config.dataset import AnyCheck, Column
+from prefect_datagen.config.dataset import AnyCheck, AnyMCPProvider, Column
 from prefect_datagen.processors.config import Processor
 from prefect_datagen.seeds.config import AnySeedSource
 
@@ -22,6 +24,9 @@ FAMILIES: dict[str, Any] = {
     "processor_type": Processor,
     "seed_type": AnySeedSource,
     "check_type": AnyCheck,
+    "constraint_type": AnyConstraint,
+    "modality": MultiModalContext,
+    "provider_type": AnyMCPProvider,
 }
 
 
@@ -66,3 +71,28 @@ def test_a_model_is_taken_as_it_is_and_written_with_all_its_fields() -> None:
     params = CategorySamplerParams(values=["a", "b"])
     assert adapter.validate_python(params) is params
     assert adapter.validate_python(adapter.dump_python(params, mode="json")) == params
+
+
+@pytest.mark.parametrize(
+    ("family", "value", "model"),
+    [
+        (MultiModalContext, {"column_name": "c"}, "ImageContext"),
+        (AnyConstraint, {"target_column": "a", "operator": "lt", "rhs": "b"}, "ColumnInequalityConstraint"),
+        (AnyConstraint, {"target_column": "a", "operator": "lt", "rhs": "2024-01-31"}, "ScalarInequalityConstraint"),
+        (AnyMCPProvider, {"name": "p", "command": "c"}, "LocalStdioMCPProvider"),
+        (AnyMCPProvider, {"name": "p", "endpoint": "http://h/sse"}, "MCPProvider"),
+    ],
+)
+def test_a_mapping_without_a_tag_means_what_its_family_says(family: Any, value: dict[str, Any], model: str) -> None:
+    assert type(TypeAdapter(family).validate_python(value)).__name__ == model
+
+
+def test_a_model_that_comes_later_is_read_and_described_as_itself() -> None:
+    adapter: TypeAdapter[Any] = TypeAdapter(
+        list[Annotated[Any, Later("prefect_datagen.columns.samplers.categorical:CategorySamplerParams")]]
+    )
+    assert adapter.validate_python([{"values": ["a"]}]) == [CategorySamplerParams(values=["a"])]
+    assert adapter.json_schema()["items"] == CategorySamplerParams.model_json_schema()
+    with pytest.raises(ValidationError) as refused:
+        adapter.validate_python([{"values": ["a"]}, {"vals": ["a"]}])
+    assert {error["loc"] for error in refused.value.errors()} == {(1, "values"), (1, "vals")}

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from prefect_datagen.columns.base import Reference
 from prefect_datagen.columns.sampler import SamplerColumnConfig
-from prefect_datagen.columns.samplers.base import TIMES, parse_time
+from prefect_datagen.columns.samplers.base import parse_time, time_type
 from prefect_datagen.columns.samplers.people import PERSON
 
 PARAMS: dict[str, dict[str, Any]] = {
@@ -232,9 +232,9 @@ def test_references_name_the_field_that_reads() -> None:
         ("scipy", {"dist_name": "geom", "dist_params": {"p": 0.5}}, None, pa.int64()),
         ("scipy", {"dist_name": "rv_discrete", "dist_params": {"values": [[1, 2.5], [0.5, 0.5]]}}, None, pa.float64()),
         ("bernoulli_mixture", None, None, pa.float64()),
-        ("datetime", None, None, TIMES),
+        ("datetime", None, None, time_type()),
         ("datetime", None, "%Y", pa.string()),
-        ("timedelta", None, None, TIMES),
+        ("timedelta", None, None, time_type()),
         ("uuid", None, None, pa.string()),
         ("person", None, None, PERSON),
     ],

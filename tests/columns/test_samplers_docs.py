@@ -10,7 +10,7 @@ from typing import Any, get_args
 import yaml
 from pydantic import TypeAdapter
 
-from prefect_datagen.columns.constraints import Constraint
+from prefect_datagen.columns.constraints import AnyConstraint
 from prefect_datagen.columns.sampler import SamplerColumnConfig, SamplerType
 from prefect_datagen.columns.samplers.people import PERSON
 from prefect_datagen.columns.sampling import SeedStageSampler
@@ -22,7 +22,7 @@ def test_the_example_draws_what_it_says() -> None:
     (text,) = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
     data: dict[str, Any] = yaml.safe_load(text)
     columns = [SamplerColumnConfig.model_validate(column) for column in data["columns"]]
-    constraints = [TypeAdapter(Constraint).validate_python(one) for one in data["constraints"]]
+    constraints = [TypeAdapter(AnyConstraint).validate_python(one) for one in data["constraints"]]
     arrays = SeedStageSampler(columns, constraints, seed=1).sample(0, 500, {}).arrays
     assert set(arrays["tier"].to_pylist()) == {"free", "pro", "team"}
     assert max(map(date.fromisoformat, arrays["last_seen"].to_pylist())) < date(2025, 6, 1)

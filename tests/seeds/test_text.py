@@ -10,7 +10,7 @@ import pytest
 
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.seeds.files import SeedFile
-from prefect_datagen.seeds.text import csv_tables, json_records
+from prefect_datagen.seeds.text import count_csv_rows, csv_header, csv_tables, json_records
 
 TRICKY = ["0E8", "00M", "0E0", "NA", "null", "true", "1.10", "007", "", " x ", "1e5", "-0", "NaN", "2020-01-01", "\\N"]
 
@@ -71,8 +71,23 @@ def test_csv_field_larger_than_pythons_default_limit(tmp_path: Path) -> None:
     ],
 )
 def test_csv_mistakes_are_named_with_their_line(tmp_path: Path, content: bytes, message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        read_csv(write(tmp_path / "a.csv", content))
+    path = write(tmp_path / "a.csv", content)
+    with pytest.raises(ConfigError, match=message) as read:
+        read_csv(path)
+    with pytest.raises(ConfigError) as counted:
+        count_csv_rows([SeedFile(str(path))])
+    assert counted.value.message == read.value.message
+
+
+def test_csv_rows_are_counted_as_they_are_read(tmp_path: Path) -> None:
+    files = [write(tmp_path / "a.csv", b'a,b\n1,"2\n3"\n\n4,5\n'), write(tmp_path / "b.csv", b"b,a\n1,2\n")]
+    assert csv_header(SeedFile(str(files[0]))) == ["a", "b"]
+    assert count_csv_rows([SeedFile(str(file)) for file in files]) == 3
+    other = write(tmp_path / "c.csv", b"a,c\n1,2\n")
+    with pytest.raises(
+        ConfigError, match=r"c\.csv: columns differ from those of .*a\.csv: missing \['b'\], added \['c'\]"
+    ):
+        count_csv_rows([SeedFile(str(files[0])), SeedFile(str(other))])
 
 
 @pytest.mark.parametrize("name", ["a.json", "a.jsonl"])

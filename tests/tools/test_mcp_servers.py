@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
+from prefect_datagen.config.dataset import AnyMCPProvider
 from prefect_datagen.engine.errors import ConfigError, ErrorKind, ModelError
 from prefect_datagen.engine.tools import Toolbox
 from prefect_datagen.models.mcp_servers import ToolServers
-from prefect_datagen.models.tool_config import AnyMCPProvider, LocalStdioMCPProvider, ToolConfig
+from prefect_datagen.models.tool_config import LocalStdioMCPProvider, ToolConfig
 from tests.tools.conftest import HttpServer, stdio
 
 _provider: TypeAdapter[Any] = TypeAdapter(AnyMCPProvider)
