@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -35,17 +35,23 @@ class ImageContext(_Context):
         return self.image_format
 
 
-class AudioContext(_Context):
+class _Recording(_Context):
+    """Media whose format is not told from the data."""
+
+    modality: str
+
+    @model_validator(mode="after")
+    def _base64_has_a_format(self) -> Self:
+        if self.data_type == "base64" and self.media_format is None:
+            raise ValueError(f"{self.modality}_format is required where data_type is base64")
+        return self
+
+
+class AudioContext(_Recording):
     """Audio from a column."""
 
     modality: Literal["audio"] = "audio"
     audio_format: Literal["mp3", "wav"] | None = Field(default=None, description="Format of base64 data.")
-
-    @model_validator(mode="after")
-    def _base64_has_a_format(self) -> AudioContext:
-        if self.data_type == "base64" and self.audio_format is None:
-            raise ValueError("audio_format is required where data_type is base64")
-        return self
 
     @property
     def media_format(self) -> str | None:
@@ -53,17 +59,11 @@ class AudioContext(_Context):
         return self.audio_format
 
 
-class VideoContext(_Context):
+class VideoContext(_Recording):
     """Video from a column."""
 
     modality: Literal["video"] = "video"
     video_format: Literal["mp4", "mov", "webm"] | None = Field(default=None, description="Format of base64 data.")
-
-    @model_validator(mode="after")
-    def _base64_has_a_format(self) -> VideoContext:
-        if self.data_type == "base64" and self.video_format is None:
-            raise ValueError("video_format is required where data_type is base64")
-        return self
 
     @property
     def media_format(self) -> str | None:
