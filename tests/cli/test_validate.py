@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from prefect_datagen.config.dataset import DatasetConfig
+from prefect_datagen.engine.errors import ConfigError
+from prefect_datagen.seeds.reader import check_seed_rows, open_seed
+
 _CONFIG = """
 seed_config:
   source: {seed_type: local, path: seed.csv}
@@ -46,3 +50,16 @@ def test_a_wrong_seed_is_told_with_its_line(tmp_path: Path, seed: str, message: 
     done = _validate(tmp_path, seed)
     assert done.returncode == 2
     assert done.stderr == f"error: the config is wrong:\n  {message.format(folder=tmp_path)}\n"
+
+
+def test_loading_a_config_reads_the_first_line_of_its_seed_and_opening_the_seed_all_of_it(tmp_path: Path) -> None:
+    (tmp_path / "seed.csv").write_text("a,b\n1,2\n3\n")
+    (tmp_path / "dataset.yaml").write_text(_CONFIG)
+    loaded = DatasetConfig.load(tmp_path / "dataset.yaml")
+    assert loaded.seed_config is not None
+    told = []
+    for read in (check_seed_rows, lambda config, base_dir: open_seed(config, base_dir=base_dir, run_seed=0)):
+        with pytest.raises(ConfigError, match="line 3: 1 fields, the header has 2") as refused:
+            read(loaded.seed_config, base_dir=tmp_path)
+        told.append(refused.value.message)
+    assert told[0] == told[1]
