@@ -111,6 +111,7 @@ class Share:
         """How many slots to hold from now on."""
         hungry, peak, was_free = self._hungry or self.held == 0, self._peak, self._was_free
         self._hungry, self._peak = False, self.in_flight
+        self._wake()  # calls that still wait are noted for the next look: until then perhaps none ends
         free, fair = max(0, view.slots - view.taken), view.slots // max(1, view.members)
         joined, self._members = view.members > self._members, min(self._members, view.members)
         self._was_free = free > 0

@@ -111,6 +111,23 @@ def test_slots_that_one_cannot_use_go_to_the_other() -> None:
     assert sum(second for _, second in seen[10:]) > 0.9 * 60 * len(seen[10:])
 
 
+def test_a_call_that_waits_is_not_forgotten_while_no_call_ends() -> None:
+    share = Share()
+    share.ask_for(4, of="model")
+
+    def pump() -> None:
+        while share.in_flight < 4 and share.has_slot(0.0):
+            share.started(0.0)
+        if share.in_flight < 4:
+            share.unserved(0.0)
+
+    share.watchers.add(pump)
+    share.resize(1, slots=8, now=0.0)
+    for taken in (8, 8, 8):  # the other process has the rest for a few looks
+        assert share.look(SharedLimitView(slots=8, taken=taken, members=2)) == 1
+    assert share.look(SharedLimitView(slots=8, taken=5, members=2)) == 4
+
+
 def test_a_process_whose_need_grows_gets_its_share_though_nobody_joins() -> None:
     small, large = Process(demand=4), Process(demand=64)
     limit = Limit(64, [small, large])

@@ -18,7 +18,7 @@ from prefect_datagen.config.run import RunConfig
 from prefect_datagen.engine.errors import ConfigError
 from prefect_datagen.storage.reader import DatasetReader
 from prefect_datagen.tasks.limit_server import LimitServer
-from prefect_datagen.tasks.run_limits import Leases, RunLimits, ensure_limits, members_of
+from prefect_datagen.tasks.run_limits import LOOK_EVERY, Leases, RunLimits, ensure_limits, members_of
 from tests.flows.configs import feedback, samplers
 from tests.mock_server import MockServer
 from tests.prefect.server import PrefectServer, wait_for
@@ -89,6 +89,25 @@ def test_two_builds_in_two_processes_keep_to_one_ceiling_and_both_get_on(
         limit = limits.find(name)
         assert limit is not None
         assert limit.taken == 0
+
+
+def test_slots_that_come_free_are_taken_though_no_call_ends(
+    server: PrefectServer, limits: LimitServer, mock_server: MockServer, tmp_path: Path
+) -> None:
+    mock_server.become(hold=True)
+    config = shared(mock_server.url, tmp_path, "one", name="held", max_parallel_requests=6)
+    limits.create("datagen-model-held", 6)
+    elsewhere = limits.acquire("datagen-model-held", 4, lease_seconds=300)
+    assert elsewhere is not None
+    with server.start("build", str(config), "-n", "6", "-o", str(tmp_path / "out"), log=tmp_path / "log") as build:
+        mock_server.wait_until(lambda stats: stats.in_flight == 2, timeout=60)
+        time.sleep(4 * LOOK_EVERY)  # looks that find nothing free
+        assert mock_server.stats().calls == 2
+        limits.release(elsewhere)
+        mock_server.wait_until(lambda stats: stats.in_flight == 6, timeout=60)
+        mock_server.control(hold=False)
+        assert build.wait() == 0, build.output
+    assert mock_server.stats().calls == 12
 
 
 def test_rates_hold_over_two_processes(server: PrefectServer, mock_server: MockServer, tmp_path: Path) -> None:

@@ -66,7 +66,8 @@ def held(
     """A build whose calls wait, as many as may, and the processes below it."""
     mock_server.become(hold=True)
     with server.start(*words(config, kind), log=config.parent / "build.log") as build:
-        mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
+        stats = mock_server.wait_until(lambda stats: stats.in_flight == 8, timeout=BUSY)
+        assert stats.calls == 8, "a call was given up before all were made"
         yield build, psutil.Process(build.process.pid).children(recursive=True)
 
 
