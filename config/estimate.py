@@ -20,20 +20,15 @@ from pydantic import Field
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.config.plan import Plan
 from prefect_datagen.engine import loop_thread
+from prefect_datagen.engine.answer_journal import NoJournal
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.graph import ColumnGraph
-from prefect_datagen.engine.model_access import (
-    EndpointSpec,
-    LimiterRegistry,
-    ModelAccess,
-    ModelSpec,
-    NoJournal,
-    RunBudget,
-    make_ports,
-)
+from prefect_datagen.engine.model_access import ModelAccess
+from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, ModelSpec, make_ports
 from prefect_datagen.engine.node import INLINE, ColumnNode, Strategy
 from prefect_datagen.engine.outcomes import ModelUsage, Record
 from prefect_datagen.engine.row_group import RowGroup
+from prefect_datagen.engine.usage import RunBudget
 from prefect_datagen.models.config import EmbeddingInferenceParameters, Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 

@@ -146,6 +146,29 @@ class ImageAnswer:
         return cls(image, *orjson.loads(tokens))
 
 
+class Answer(Protocol):
+    """What every answer has, whatever was asked for."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the request."""
+        ...
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of the answer."""
+        ...
+
+    def pack(self) -> bytes:
+        """The answer as bytes, for the journal."""
+        ...
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Self:
+        """What `pack` packed."""
+        ...
+
+
 class ChatClient(Protocol):
     """A model endpoint. Used on one event loop; `aclose` may be called twice."""
 

@@ -22,6 +22,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
+from prefect_datagen.engine.cell_models import CellModels
 from prefect_datagen.engine.errors import (
     CellError,
     DatagenError,
@@ -35,7 +36,8 @@ from prefect_datagen.engine.errors import (
 from prefect_datagen.engine.graph import ColumnGraph
 from prefect_datagen.engine.health import Circuit
 from prefect_datagen.engine.limits import LimiterStatistics
-from prefect_datagen.engine.model_access import CellModels, ModelAccess, ModelPort, UsageCounter
+from prefect_datagen.engine.model_access import ModelAccess
+from prefect_datagen.engine.model_ports import ModelPort
 from prefect_datagen.engine.node import INLINE, LOOP, THREADS, Batch, Cell, ColumnNode, FullColumn, RowKey
 from prefect_datagen.engine.retry import RetryPolicy, Tries
 from prefect_datagen.engine.row_group import WHOLE_COLUMN, CellTrace, Failure, RowGroup
@@ -62,6 +64,7 @@ from prefect_datagen.engine.scheduler_state import (
     StartCell,
     StartColumn,
 )
+from prefect_datagen.engine.usage import UsageCounter
 from prefect_datagen.engine.values import fit, from_numpy
 
 _THREAD_PATIENCE = 5.0  # seconds that a cancelled run waits for user code in a thread

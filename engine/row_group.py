@@ -15,10 +15,10 @@ import numpy as np
 import pyarrow as pa
 
 from prefect_datagen.engine.errors import CellError, InternalError, ModelError
-from prefect_datagen.engine.model_access import UsageCounter
 from prefect_datagen.engine.node import ColumnNode, FullColumn, RowKeys, Strategy
 from prefect_datagen.engine.outcomes import RejectedRow
 from prefect_datagen.engine.retry import later_run_may_help
+from prefect_datagen.engine.usage import UsageCounter
 from prefect_datagen.engine.values import from_numpy, python_values, text_array
 
 

@@ -101,7 +101,7 @@ class AnthropicClient:
         Raises:
             ModelError: classified as for `chat`.
         """
-        reply = await self._http.get(f"{_MODELS}", timeout=timeout)
+        reply = await self._http.get(_MODELS, timeout=timeout)
         return list_of_models(reply, redact=self._http.redact)
 
     async def aclose(self) -> None:

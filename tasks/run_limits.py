@@ -253,9 +253,9 @@ class RunLimits:
         return ShareHolder(share, self._leases(name), self._leases(members_of(name)), look=look)
 
     @property
-    def ask_for_leave(self) -> bool:
-        """Whether a row group has anything to wait for or to take part in before it begins."""
-        return self._row_group_limit is not None or bool(self._holders)
+    def are_none(self) -> bool:
+        """Whether a row group has nothing to wait for or to take part in before it begins."""
+        return self._row_group_limit is None and not self._holders
 
     @asynccontextmanager
     async def row_group(

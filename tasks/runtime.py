@@ -22,21 +22,15 @@ import orjson
 
 from prefect_datagen.config.blueprint import Blueprint
 from prefect_datagen.engine import loop_thread
+from prefect_datagen.engine.answer_journal import AnswerJournal, NoJournal
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import DatagenError, SinkError
 from prefect_datagen.engine.garbage import keep_no_longer, keep_what_is_there
-from prefect_datagen.engine.model_access import (
-    AnswerJournal,
-    EndpointSpec,
-    LimiterRegistry,
-    ModelAccess,
-    ModelSpec,
-    NoJournal,
-    RunBudget,
-    make_ports,
-)
+from prefect_datagen.engine.model_access import ModelAccess
+from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, ModelSpec, make_ports
 from prefect_datagen.engine.outcomes import USAGE_COUNTS, DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
+from prefect_datagen.engine.usage import RunBudget
 from prefect_datagen.models.config import Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 from prefect_datagen.storage import layout
@@ -220,7 +214,7 @@ class Runtime:
     @contextmanager
     def admitted(self, label: str) -> Iterator[bool]:
         """Around a row group: holds what shared limits ask for. Yields False where the run is ending instead."""
-        if not self._limits.ask_for_leave:
+        if self._limits.are_none:
             yield True
             return
         admission = self._limits.row_group(

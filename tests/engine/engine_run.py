@@ -10,22 +10,16 @@ from typing import Any
 
 import pyarrow as pa
 
+from prefect_datagen.engine.answer_journal import AnswerJournal, NoJournal
 from prefect_datagen.engine.chat import ChatRequest
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.graph import ColumnGraph
-from prefect_datagen.engine.model_access import (
-    AnswerJournal,
-    EndpointSpec,
-    LimiterRegistry,
-    ModelAccess,
-    ModelSpec,
-    NoJournal,
-    RunBudget,
-    make_ports,
-)
+from prefect_datagen.engine.model_access import ModelAccess
+from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, ModelSpec, make_ports
 from prefect_datagen.engine.node import INLINE, Batch, Cell, ColumnNode, FullColumn, RowKeys, SkipRule, Strategy
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.engine.row_group import RowGroup
+from prefect_datagen.engine.usage import RunBudget
 from tests.engine.fake_model import FakeModel
 
 

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from prefect_datagen.columns.template import Template
-from prefect_datagen.engine.model_access import AnswerJournal, NoJournal
+from prefect_datagen.engine.answer_journal import AnswerJournal, NoJournal
 from prefect_datagen.engine.node import ColumnNode
 from prefect_datagen.storage.journal import Journal
 from tests.engine.engine_run import EngineRun, ask, row_group

@@ -10,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from prefect_datagen.engine.answer_journal import NoJournal
 from prefect_datagen.engine.chat import ChatAnswer
 from prefect_datagen.engine.driver import Driver, DriverSettings
 from prefect_datagen.engine.errors import (
@@ -21,9 +22,9 @@ from prefect_datagen.engine.errors import (
     ProcessorError,
     RunInterruptedError,
 )
-from prefect_datagen.engine.model_access import NoJournal, RunBudget
 from prefect_datagen.engine.node import Batch, FullColumn
 from prefect_datagen.engine.retry import RetryPolicy
+from prefect_datagen.engine.usage import RunBudget
 from tests.engine.engine_run import EngineRun, ask, now, row_group, rows_of, whole
 from tests.engine.fake_model import FakeModel, echo, model_error
 

@@ -9,7 +9,7 @@ import pytest
 from prefect_datagen.engine.chat import ChatAnswer
 from prefect_datagen.engine.driver import Driver
 from prefect_datagen.engine.errors import EarlyShutdownError, ErrorKind, ModelError
-from prefect_datagen.engine.model_access import EndpointSpec
+from prefect_datagen.engine.model_ports import EndpointSpec
 from prefect_datagen.engine.row_group import RowGroup
 from tests.engine.engine_run import EngineRun, ask, row_group, rows_of
 from tests.engine.fake_model import FakeModel, Script, echo
