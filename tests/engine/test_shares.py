@@ -12,19 +12,31 @@ from prefect_datagen.engine.shares import YIELD_EVERY, Share, SharedLimitView
 
 @dataclass
 class Process:
-    """A process that would like `demand` calls in flight; its leases are what the limit knows."""
+    """A process that would like `demand` calls in flight; its leases are what the limit knows.
+
+    Like the engine it looks after its calls only when it was woken. Calls end after a while, but for `endless` ones.
+    """
 
     demand: int
+    endless: bool = False
     share: Share = field(default_factory=Share)
     leased: int = 0
+    woken: bool = True
 
     def __post_init__(self) -> None:
         self.share.ask_for(self.demand, of="model")
+        self.share.watchers.add(self._wake)
+
+    def _wake(self) -> None:
+        self.woken = True
 
     def call(self, now: float) -> None:
-        """End some calls, start as many as the share allows."""
-        for _ in range(random.Random(now + self.demand).randint(0, self.share.in_flight)):
+        """End some calls; when woken, start as many as the share allows."""
+        for _ in range(0 if self.endless else random.Random(now + self.demand).randint(0, self.share.in_flight)):
             self.share.ended()
+        if not self.woken:
+            return
+        self.woken = False
         while self.share.in_flight < self.demand and self.share.has_slot(now):
             self.share.started(now)
         if self.share.in_flight < self.demand:
@@ -111,28 +123,19 @@ def test_slots_that_one_cannot_use_go_to_the_other() -> None:
     assert sum(second for _, second in seen[10:]) > 0.9 * 60 * len(seen[10:])
 
 
-def test_a_call_that_waits_is_not_forgotten_while_no_call_ends() -> None:
-    share = Share()
-    share.ask_for(4, of="model")
-
-    def pump() -> None:
-        while share.in_flight < 4 and share.has_slot(0.0):
-            share.started(0.0)
-        if share.in_flight < 4:
-            share.unserved(0.0)
-
-    share.watchers.add(pump)
-    share.resize(1, slots=8, now=0.0)
-    for taken in (8, 8, 8):  # the other process has the rest for a few looks
-        assert share.look(SharedLimitView(slots=8, taken=taken, members=2)) == 1
-    assert share.look(SharedLimitView(slots=8, taken=5, members=2)) == 4
+@pytest.mark.parametrize("looks", [2, 3, 6])
+def test_slots_of_a_process_that_ends_go_to_calls_that_wait(looks: int) -> None:
+    limit = Limit(8, [Process(5, endless=True), Process(4, endless=True), Process(4, endless=True)])
+    assert sum(limit.run(looks)[-1]) == 8
+    del limit.processes[0]
+    assert limit.run(4)[-1] == [4, 4]
 
 
 def test_a_process_whose_need_grows_gets_its_share_though_nobody_joins() -> None:
     small, large = Process(demand=4), Process(demand=64)
     limit = Limit(64, [small, large])
     limit.run(10)
-    small.demand = 64
+    small.demand, small.woken = 64, True
     small.share.ask_for(64, of="model")
     assert 32 in [first for first, _ in limit.run(2 * YIELD_EVERY, start=100)]
 
