@@ -28,7 +28,7 @@ from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, Mo
 from prefect_datagen.engine.node import INLINE, ColumnNode, Strategy
 from prefect_datagen.engine.outcomes import ModelUsage, Record
 from prefect_datagen.engine.row_group import RowGroup
-from prefect_datagen.engine.usage import RunBudget
+from prefect_datagen.engine.run_budget import RunBudget
 from prefect_datagen.models.config import EmbeddingInferenceParameters, Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 

@@ -16,9 +16,9 @@ from prefect_datagen.engine.errors import EarlyShutdownError, ErrorKind, ModelEr
 from prefect_datagen.engine.limits import SharedLimiter
 from prefect_datagen.engine.model_ports import EndpointPort, ModelPort, Waiter
 from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.run_budget import RunBudget
 from prefect_datagen.engine.shares import Share
 from prefect_datagen.engine.tools import Toolbox
-from prefect_datagen.engine.usage import RunBudget
 
 
 class ModelAccess:

@@ -1,10 +1,11 @@
-"""What calls add up to while a run goes on: counts by alias, and budgets of the whole run."""
+"""What calls add up to while a run goes on."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from prefect_datagen.engine.outcomes import ModelUsage
+from prefect_datagen.engine.outcomes import USAGE_COUNTS, ModelUsage
 
 
 @dataclass(slots=True)
@@ -31,38 +32,6 @@ class UsageCounter:
 
     def freeze(self) -> ModelUsage:
         """The record."""
-        return ModelUsage(
-            calls=self.calls,
-            answers=self.answers,
-            retries=self.retries,
-            throttled=self.throttled,
-            errors=self.errors,
-            replayed=self.replayed,
-            input_tokens=self.input_tokens,
-            output_tokens=self.output_tokens,
-            cost=round(self.cost, 9),
-            endpoints={name: counter.freeze() for name, counter in self.endpoints.items()},
-        )
-
-
-@dataclass
-class RunBudget:
-    """Budgets of the whole run, counted over all aliases. Reaching one ends the run, resumable."""
-
-    max_total_tokens: int | None = None
-    max_cost: float | None = None
-    tokens: int = field(init=False, default=0)
-    cost: float = field(init=False, default=0.0)
-
-    def spend(self, tokens: int, cost: float) -> None:
-        """Note what an answer cost."""
-        self.tokens += tokens
-        self.cost += cost
-
-    def exceeded(self) -> str | None:
-        """Which budget is used up, in words, or None."""
-        if self.max_total_tokens is not None and self.tokens >= self.max_total_tokens:
-            return f"max_total_tokens={self.max_total_tokens:,} reached ({self.tokens:,} tokens)"
-        if self.max_cost is not None and self.cost >= self.max_cost:
-            return f"max_cost={self.max_cost:g} reached ({self.cost:.4f})"
-        return None
+        counts: dict[str, Any] = {name: getattr(self, name) for name in USAGE_COUNTS}
+        counts["cost"] = round(self.cost, 9)
+        return ModelUsage(**counts, endpoints={name: counter.freeze() for name, counter in self.endpoints.items()})

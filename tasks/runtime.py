@@ -30,7 +30,7 @@ from prefect_datagen.engine.model_access import ModelAccess
 from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, ModelSpec, make_ports
 from prefect_datagen.engine.outcomes import USAGE_COUNTS, DatasetMetadata, ModelUsage, RowGroupManifest, add_usage
 from prefect_datagen.engine.retry import RetryPolicy
-from prefect_datagen.engine.usage import RunBudget
+from prefect_datagen.engine.run_budget import RunBudget
 from prefect_datagen.models.config import Mode, ModelConfig
 from prefect_datagen.models.offline import OfflineClient
 from prefect_datagen.storage import layout

@@ -19,7 +19,7 @@ from prefect_datagen.engine.model_ports import EndpointSpec, LimiterRegistry, Mo
 from prefect_datagen.engine.node import INLINE, Batch, Cell, ColumnNode, FullColumn, RowKeys, SkipRule, Strategy
 from prefect_datagen.engine.retry import RetryPolicy
 from prefect_datagen.engine.row_group import RowGroup
-from prefect_datagen.engine.usage import RunBudget
+from prefect_datagen.engine.run_budget import RunBudget
 from tests.engine.fake_model import FakeModel
 
 

@@ -24,7 +24,7 @@ from prefect_datagen.engine.errors import (
 )
 from prefect_datagen.engine.node import Batch, FullColumn
 from prefect_datagen.engine.retry import RetryPolicy
-from prefect_datagen.engine.usage import RunBudget
+from prefect_datagen.engine.run_budget import RunBudget
 from tests.engine.engine_run import EngineRun, ask, now, row_group, rows_of, whole
 from tests.engine.fake_model import FakeModel, echo, model_error
 
